@@ -1,0 +1,7 @@
+"""RIGNO, the mesh operator with regional nodes (arXiv 2501.19205)."""
+
+from irno_graph.bases.rigno.network import Architecture, RIGNONetwork
+from irno_graph.bases.rigno.operator import RIGNO
+from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings
+
+__all__ = ["RIGNO", "Architecture", "RIGNONetwork", "RegionalGraph", "RegionalSettings"]

@@ -1,0 +1,128 @@
+"""RIGNO's network: encode to regional nodes, process between them, decode to the nodes.
+
+Source: RIGNO (arXiv 2501.19205), section 3. Tensors inside are node-first, `[nodes, samples, channels]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, cat, nn
+
+from irno_graph.bases.rigno.regional import Edges, RegionalGraph
+from irno_graph.nn import Block, gather, segment_mean
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the network.
+
+    Attributes:
+        processor_steps: message-passing steps between regional nodes, each with its own weights.
+        node_hidden: channels at nodes; `edge_hidden` on edges.
+        mlp_hidden_layers: hidden layers of each perceptron.
+        correction_hidden: hidden width of the lead-time corrections, None for none.
+        head_hidden: hidden width of the last perceptron; None is `node_hidden` (the reference has its channels).
+        use_time: whether time, and `use_lead_time` whether lead time, is a node feature.
+    """
+
+    processor_steps: int = 12
+    node_hidden: int = 128
+    edge_hidden: int = 128
+    mlp_hidden_layers: int = 1
+    correction_hidden: int | None = 16
+    head_hidden: int | None = None
+    use_time: bool = True
+    use_lead_time: bool = True
+
+
+class Interaction(nn.Module):
+    """m = f(e, s, r) on the edges; r <- r + g(r, mean m) at the receivers (residual at the nodes)."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.message = _block(a, (a.edge_hidden, a.node_hidden, a.node_hidden), a.edge_hidden, corrected=True)
+        self.update = _block(a, (a.node_hidden, a.edge_hidden), a.node_hidden, corrected=True)
+
+    def forward(
+        self, edge: Tensor, sender: Tensor, receiver: Tensor, edges: Edges, lead_time: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """New receiver latents `[receivers, samples, channels]` and the messages `[edges, samples, channels]`."""
+        first = gather(self.message.project(sender, 1), edges.senders)
+        first = first + gather(self.message.project(receiver, 2), edges.receivers)
+        first = first + self.message.project(edge, 0)
+        message = self.message.finish(first, lead_time)
+        mean = segment_mean(message, edges.receivers, edges.inverse_degree)
+        return receiver + self.update(receiver, mean, lead_time=lead_time), message
+
+
+class RIGNONetwork(nn.Module):
+    """u `[samples, nodes, in_channels]` normalised -> `[samples, nodes, channels]`.
+
+    Args:
+        in_channels: state channels, then coefficients.
+        channels: of the output.
+        architecture: sizes.
+        coordinate_channels: of the coordinate features (2, or 4 x frequencies where periodic).
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, *, architecture: Architecture, coordinate_channels: int
+    ) -> None:
+        super().__init__()
+        a = architecture
+        self.architecture = a
+        self.features = in_channels + int(a.use_time) + int(a.use_lead_time)
+        self.embed_p2r = _block(a, (3,), a.edge_hidden)
+        self.embed_nodes = _block(a, (self.features, coordinate_channels), a.node_hidden)
+        self.embed_regional = _block(a, (coordinate_channels + 1,), a.node_hidden)
+        self.encode = Interaction(a)
+        self.encode_nodes = _block(a, (a.node_hidden,), a.node_hidden, corrected=True)
+        self.embed_r2r = _block(a, (3,), a.edge_hidden)
+        self.process = nn.ModuleList(Interaction(a) for _ in range(a.processor_steps))
+        self.embed_r2p = _block(a, (3,), a.edge_hidden)
+        self.decode = Interaction(a)
+        self.head = Block(
+            (a.node_hidden,),
+            channels,
+            hidden_layers=a.mlp_hidden_layers,
+            norm=False,
+            hidden_width=a.node_hidden if a.head_hidden is None else a.head_hidden,
+        )
+
+    def forward(
+        self, u: Tensor, regional: RegionalGraph, *, time: Tensor | None = None, lead_time: Tensor | None = None
+    ) -> Tensor:
+        """Apply the network; `time` and `lead_time` `[samples]` are normalised, as `u` is."""
+        nodes = self.embed_nodes(
+            self._node_inputs(u, time, lead_time), regional.node_features.unsqueeze(1).to(u.dtype)
+        )
+        regions = self.embed_regional(regional.regional_features.unsqueeze(1).to(u.dtype))
+        regions, _ = self.encode(_static(self.embed_p2r, regional.p2r, u), nodes, regions, regional.p2r, lead_time)
+        nodes = nodes + self.encode_nodes(nodes, lead_time=lead_time)
+        edge = _static(self.embed_r2r, regional.r2r, u)
+        for step in self.process:
+            regions, message = step(edge, regions, regions, regional.r2r, lead_time)
+            edge = edge + message
+        nodes, _ = self.decode(_static(self.embed_r2p, regional.r2p, u), regions, nodes, regional.r2p, lead_time)
+        return self.head(nodes).transpose(0, 1)  # [samples, nodes, channels]
+
+    def _node_inputs(self, u: Tensor, time: Tensor | None, lead_time: Tensor | None) -> Tensor:
+        parts = [u.transpose(0, 1)]
+        wanted = (("time", time, self.architecture.use_time), ("lead_time", lead_time, self.architecture.use_lead_time))
+        for name, value, used in wanted:
+            if used:
+                if value is None:
+                    raise ValueError(f"this network takes `{name}` as an input, got None: pass it.")
+                parts.append(value.to(u.dtype).view(1, -1, 1).expand(u.shape[1], u.shape[0], 1))
+        return cat(parts, dim=-1)  # [nodes, samples, features]
+
+
+def _static(block: nn.Module, edges: Edges, like: Tensor) -> Tensor:
+    return block(edges.features.unsqueeze(1).to(like.dtype))  # [edges, 1, channels]
+
+
+def _block(a: Architecture, in_widths: tuple[int, ...], width: int, corrected: bool = False) -> Block:
+    hidden = a.correction_hidden if corrected else None
+    return Block(in_widths, width, hidden_layers=a.mlp_hidden_layers, correction_hidden=hidden)

@@ -1,0 +1,311 @@
+"""RIGNO's regional graph: which nodes become regional nodes and how both sets are linked.
+
+Source: RIGNO (arXiv 2501.19205), section 3 and appendix; all geometry is taken in the frame [-1, 1] per axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay, cKDTree
+from torch import Tensor
+
+from irno_graph.nn.segment import inverse_degree
+
+TILE_SHIFTS = np.array(
+    [(0, 0), (-2, 0), (-2, 2), (0, 2), (2, 2), (2, 0), (2, -2), (0, -2), (-2, -2)], dtype=np.float64
+)
+LARGEST_RADIUS = 0.5
+RADIUS_INSTEAD = 0.2
+
+
+@dataclass(frozen=True)
+class RegionalSettings:
+    """How a regional graph is built; the meanings are those of `RegionalGraph.build`."""
+
+    subsample_factor: float = 4.0
+    overlap_p2r: float = 1.0
+    overlap_r2p: float = 2.0
+    levels: int = 6
+    coordinate_frequencies: int = 4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Edges:
+    """One directed edge set: `senders`, `receivers` `[edges]`, `features` `[edges, 3]`, 1 / degree of receivers."""
+
+    senders: Tensor
+    receivers: Tensor
+    features: Tensor
+    inverse_degree: Tensor
+
+    def to(self, device: torch.device) -> Edges:
+        """A copy on `device`."""
+        moved = (part.to(device) for part in (self.senders, self.receivers, self.features, self.inverse_degree))
+        return Edges(*moved)
+
+
+@dataclass(frozen=True)
+class RegionalGraph:
+    """Physical nodes, regional nodes and the edge sets p2r, r2r and r2p between them.
+
+    Attributes:
+        coordinates: `[nodes, 2]` in the frame [-1, 1].
+        region_index: `[regional]` the nodes that are regional nodes; a prefix is a coarser level.
+        radius: `[regional]` minimum support radius in the frame.
+        node_features: `[nodes, features]`; `regional_features` `[regional, features + 1]`.
+        p2r, r2r, r2p: the edge sets, with features (dx, dy, length) / (2 sqrt 2).
+    """
+
+    coordinates: Tensor
+    region_index: Tensor
+    radius: Tensor
+    node_features: Tensor
+    regional_features: Tensor
+    p2r: Edges
+    r2r: Edges
+    r2p: Edges
+    frequencies: int  # 0 where the domain is not periodic
+
+    @staticmethod
+    def build(
+        points: NDArray[np.floating],
+        *,
+        domain: tuple[tuple[float, ...], tuple[float, ...]],
+        periodic: bool,
+        region_index: NDArray[np.integer] | None = None,
+        subsample_factor: float = 4.0,
+        overlap_p2r: float = 1.0,
+        overlap_r2p: float = 2.0,
+        levels: int = 6,
+        coordinate_frequencies: int = 4,
+        seed: int = 0,
+    ) -> RegionalGraph:
+        """Build the regional graph of `points` `[nodes, 2]` in `domain` (low corner, high corner).
+
+        Args:
+            points: physical nodes.
+            domain: corners of the box that is mapped to [-1, 1]^2, each axis by itself.
+            periodic: whether the box is periodic in every axis.
+            region_index: nodes to become regional nodes, in order; None draws nodes / subsample_factor of them.
+            subsample_factor: ratio of node numbers from level to level.
+            overlap_p2r: support radius over minimum support radius for the edges node -> region.
+            overlap_r2p: the same for the edges region -> node.
+            levels: number of levels in the regional edge set.
+            coordinate_frequencies: Fourier features per axis of the coordinates of a periodic domain.
+            seed: of the draw.
+
+        Raises:
+            ValueError: if `points` are not `[nodes, 2]` finite numbers, or too few for the regional level.
+        """
+        points = np.asarray(points, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+            raise ValueError(f"`points` should be finite and of shape [nodes, 2], got {points.shape}: check them.")
+        low, high = (np.asarray(corner, dtype=np.float64) for corner in domain)
+        coordinates = (2.0 * (points - low) / (high - low) - 1.0).astype(np.float32).astype(np.float64)
+        if region_index is None:
+            draw = np.random.default_rng(seed).permutation(len(points))
+            region_index = draw[: int(len(points) / subsample_factor)]
+        if len(region_index) < 4:
+            raise ValueError(
+                f"a regional graph needs at least 4 regional nodes, got {len(region_index)} from {len(points)} "
+                f"points: lower `subsample_factor`={subsample_factor} or use more points."
+            )
+        regional = coordinates[region_index]
+        radius = minimum_support_radius(regional, periodic)
+        p2r = support_pairs(coordinates, regional, radius, overlap_p2r, periodic)
+        r2p = support_pairs(coordinates, regional, radius, overlap_r2p, periodic)[:, ::-1]
+        r2r, tiles = regional_pairs(regional, levels, subsample_factor, periodic)
+        frequencies = coordinate_frequencies if periodic else 0
+        features = coordinate_features(torch.from_numpy(coordinates).float(), frequencies)
+        shifts = TILE_SHIFTS[tiles]  # [edges, 2, 2]
+        across = (regional[r2r[:, 0]] + shifts[:, 0]) - (regional[r2r[:, 1]] + shifts[:, 1])
+        inward = coordinates[p2r[:, 0]] - regional[p2r[:, 1]]
+        outward = regional[r2p[:, 0]] - coordinates[r2p[:, 1]]
+        index = torch.from_numpy(np.asarray(region_index, dtype=np.int64))
+        support = torch.from_numpy(overlap_p2r * radius).float().unsqueeze(-1)
+        return RegionalGraph(
+            coordinates=torch.from_numpy(coordinates).float(),
+            region_index=index,
+            radius=torch.from_numpy(radius).float(),
+            node_features=features,
+            regional_features=torch.cat([features[index], support], dim=-1),
+            p2r=_edges(p2r, wrapped(inward) if periodic else inward, len(regional)),
+            r2r=_edges(r2r, across, len(regional)),
+            r2p=_edges(r2p, wrapped(outward) if periodic else outward, len(points)),
+            frequencies=frequencies,
+        )
+
+    def moved(self, matrix: Tensor, shift: Tensor) -> RegionalGraph:
+        """The same graph after x -> matrix x + shift in the frame [-1, 1]; a symmetry of the domain is up to you."""
+
+        def turned(edges: Edges) -> Edges:
+            vectors = edges.features[:, :2] @ matrix.T
+            return replace(edges, features=torch.cat([vectors, edges.features[:, 2:]], dim=-1))
+
+        coordinates = self.coordinates @ matrix.T + shift
+        features = coordinate_features(coordinates, self.frequencies)
+        support = self.regional_features[:, -1:]
+        return replace(
+            self,
+            coordinates=coordinates,
+            node_features=features,
+            regional_features=torch.cat([features[self.region_index], support], dim=-1),
+            p2r=turned(self.p2r),
+            r2r=turned(self.r2r),
+            r2p=turned(self.r2p),
+        )
+
+    def to(self, device: torch.device) -> RegionalGraph:
+        """A copy on `device`."""
+        tensors = {
+            name: getattr(self, name).to(device)
+            for name in (
+                "coordinates",
+                "region_index",
+                "radius",
+                "node_features",
+                "regional_features",
+                "p2r",
+                "r2r",
+                "r2p",
+            )
+        }
+        return replace(self, **tensors)
+
+
+def wrapped(delta: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Differences of coordinates in the frame, brought to [-1, 1]: below -1 first, then from 1 on."""
+    delta = np.where(delta < -1.0, delta + 2.0, delta)
+    return np.where(delta >= 1.0, delta - 2.0, delta)
+
+
+def coordinate_features(coordinates: Tensor, frequencies: int) -> Tensor:
+    """Coordinates themselves, or sin and cos of `frequencies` multiples of pi (x + 1) where periodic."""
+    if frequencies == 0:
+        return coordinates
+    angle = torch.pi * (coordinates + 1.0)
+    multiples = torch.arange(1, frequencies + 1, dtype=coordinates.dtype)
+    angles = (angle.unsqueeze(-1) * multiples).flatten(-2)  # [nodes, axes * frequencies]
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def minimum_support_radius(regional: NDArray[np.floating], periodic: bool) -> NDArray[np.floating]:
+    """Per regional node, the largest 0.67 x median length of the Delaunay triangles at it."""
+    tiled = _tiled(regional) if periodic else regional
+    triangles = Delaunay(tiled).simplices
+    corners = tiled[triangles]  # [triangles, 3, 2]
+    sides = [np.linalg.norm(corners[:, i] - corners[:, j], axis=-1) for i, j in ((1, 2), (2, 0), (0, 1))]
+    radius = np.zeros(len(regional))
+    for corner in range(3):
+        opposite, first, second = (sides[(corner + k) % 3] for k in range(3))
+        median = 0.67 * np.sqrt((2 * first**2 + 2 * second**2 - opposite**2) / 4)
+        central = triangles[:, corner] < len(regional)
+        np.maximum.at(radius, triangles[central, corner], median[central])
+    return radius
+
+
+def support_pairs(
+    coordinates: NDArray[np.floating],
+    regional: NDArray[np.floating],
+    radius: NDArray[np.floating],
+    overlap: float,
+    periodic: bool,
+) -> NDArray[np.int64]:
+    """Pairs (node, region) `[pairs, 2]`, sorted, whose distance is at most the region's support radius."""
+    support = np.clip(overlap * radius, 0.0, radius.max())
+    support = np.where(support >= LARGEST_RADIUS, RADIUS_INSTEAD, support)
+    tree = cKDTree(np.mod(coordinates + 1.0, 2.0), boxsize=2.0) if periodic else cKDTree(coordinates)
+    centres = np.mod(regional + 1.0, 2.0) if periodic else regional
+    near = tree.query_ball_point(centres, support * (1 + 1e-6) + 1e-9)
+    region = np.repeat(np.arange(len(regional)), [len(found) for found in near])
+    node = np.concatenate([np.asarray(found, dtype=np.int64) for found in near])
+    delta = coordinates[node] - regional[region]
+    if periodic:
+        delta = np.where(delta >= 1.0, delta - 2.0, delta)
+        delta = np.where(delta < -1.0, delta + 2.0, delta)
+    inside = np.linalg.norm(delta, axis=-1) <= support[region]
+    node, region = node[inside], region[inside]
+    order = np.lexsort((region, node))
+    return np.stack([node[order], region[order]], axis=-1)
+
+
+def regional_pairs(
+    regional: NDArray[np.floating], levels: int, factor: float, periodic: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs (sender, receiver) `[pairs, 2]` of all levels, and the tiles `[pairs, 2]` their copies lie in.
+
+    Levels go from fine to coarse; where a pair occurs more than once the first occurrence gives the tiles.
+    """
+    found = []
+    for level in range(levels):
+        size = int(len(regional) / factor**level)
+        if size < 4:
+            continue
+        tiled = _tiled(regional[:size]) if periodic else regional[:size]
+        start, neighbour = Delaunay(tiled).vertex_neighbor_vertices
+        pairs = np.stack([np.repeat(np.arange(len(tiled)), np.diff(start)), neighbour], axis=-1)
+        pairs = np.concatenate([pairs, pairs[:, ::-1]])
+        tile, node = np.divmod(pairs, size)
+        keep = (tile == 0).any(axis=-1)
+        found.append((node[keep], tile[keep]))
+    nodes = np.concatenate([node for node, _ in found]).astype(np.int64)
+    tiles = np.concatenate([tile for _, tile in found]).astype(np.int64)
+    unique, first = np.unique(nodes, axis=0, return_index=True)
+    return unique, tiles[first]
+
+
+def union(graphs: list[RegionalGraph]) -> RegionalGraph:
+    """The disjoint union: nodes and regions of each graph follow those of the one before it."""
+    if len(graphs) == 1:
+        return graphs[0]
+    nodes = np.cumsum([0] + [len(graph.coordinates) for graph in graphs])
+    regions = np.cumsum([0] + [len(graph.region_index) for graph in graphs])
+
+    def joined(name: str, senders: NDArray[np.int64], receivers: NDArray[np.int64]) -> Edges:
+        sets = [getattr(graph, name) for graph in graphs]
+        return Edges(
+            torch.cat([edges.senders + int(start) for edges, start in zip(sets, senders, strict=False)]),
+            torch.cat([edges.receivers + int(start) for edges, start in zip(sets, receivers, strict=False)]),
+            torch.cat([edges.features for edges in sets]),
+            torch.cat([edges.inverse_degree for edges in sets]),
+        )
+
+    return RegionalGraph(
+        coordinates=torch.cat([graph.coordinates for graph in graphs]),
+        region_index=torch.cat([g.region_index + int(start) for g, start in zip(graphs, nodes, strict=False)]),
+        radius=torch.cat([graph.radius for graph in graphs]),
+        node_features=torch.cat([graph.node_features for graph in graphs]),
+        regional_features=torch.cat([graph.regional_features for graph in graphs]),
+        p2r=joined("p2r", nodes, regions),
+        r2r=joined("r2r", regions, regions),
+        r2p=joined("r2p", regions, nodes),
+        frequencies=_same([graph.frequencies for graph in graphs]),
+    )
+
+
+def _same(values: list[int]) -> int:
+    if any(a != b for a, b in pairwise(values)):
+        raise ValueError(f"the graphs of a batch should all be periodic or all not, got frequencies {values}.")
+    return values[0]
+
+
+def _tiled(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    return (TILE_SHIFTS[:, None] + points[None]).reshape(-1, 2)
+
+
+def _edges(pairs: NDArray[np.int64], delta: NDArray[np.floating], receivers: int) -> Edges:
+    length = np.linalg.norm(delta, axis=-1, keepdims=True)
+    features = np.concatenate([delta, length], axis=-1) / (2.0 * np.sqrt(2.0))
+    target = torch.from_numpy(np.ascontiguousarray(pairs[:, 1]))
+    return Edges(
+        torch.from_numpy(np.ascontiguousarray(pairs[:, 0])),
+        target,
+        torch.from_numpy(features).float(),
+        inverse_degree(target, receivers),
+    )

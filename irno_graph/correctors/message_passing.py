@@ -1,0 +1,157 @@
+"""Correctors by message passing: on the graph alone, and on a hierarchy of coarser graphs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from irno_graph.correctors.layers import GraphLayer, Transfer
+from irno_graph.graph import Graph
+from irno_graph.graph.hierarchy import Level, hierarchy
+from irno_graph.nn.fields import check_field
+
+
+class _GraphCorrector(nn.Module):
+    """Encoder over (x, h) and decoder whose last layer starts small."""
+
+    def __init__(self, in_channels: int, channels: int, hidden: int, small: float) -> None:
+        super().__init__()
+        self.in_channels, self.channels, self.hidden = in_channels, channels, hidden
+        self.encode_x = nn.Linear(in_channels, hidden)
+        self.encode_h = nn.Linear(channels, hidden, bias=False)
+        self.encode = nn.Linear(hidden, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.decode = nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, channels)
+        nn.init.xavier_normal_(self.last.weight, gain=small)
+        nn.init.zeros_(self.last.bias)
+
+    def latent(self, x: Tensor, h: Tensor) -> Tensor:
+        """Node latents `[nodes, samples, hidden]` from x `[samples, nodes, in_channels]` and h likewise."""
+        first = self.encode_x(x.transpose(0, 1)) + self.encode_h(h.transpose(0, 1))
+        return self.encode(functional.silu(first))
+
+    def correction(self, latent: Tensor) -> Tensor:
+        """Phi `[samples, nodes, channels]` from node latents."""
+        return self.last(functional.silu(self.decode(self.norm(latent)))).transpose(0, 1)
+
+    def process(self, latent: Tensor, graph: Graph) -> Tensor:
+        """Message passing on node latents."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, h: Tensor, graph: Graph) -> Tensor:
+        """Phi(x, h, graph) `[..., nodes, channels]`.
+
+        Args:
+            x: `[..., nodes, in_channels]`, the operator's input.
+            h: `[..., nodes, channels]`, the estimate.
+            graph: the graph, or a batch of graphs.
+
+        Raises:
+            ValueError: if x or h does not fit the graph or the corrector.
+        """
+        check_field(x, graph, self.in_channels, "x")
+        check_field(h, graph, self.channels, "h")
+        leading = torch.broadcast_shapes(x.shape[:-2], h.shape[:-2])
+        x, h = (part.expand(*leading, *part.shape[-2:]).reshape(-1, *part.shape[-2:]) for part in (x, h))
+        value = self.correction(self.process(self.latent(x, h), graph))
+        return value.reshape(*leading, *value.shape[-2:])
+
+
+class MessagePassing(_GraphCorrector):
+    """`layers` steps of message passing on the graph's own edges.
+
+    Args:
+        in_channels: channels of x.
+        channels: channels of h.
+        hidden: channels of the node latents.
+        layers: steps of message passing.
+        dim: space dimension of the graphs.
+        small: gain of the last layer's initialisation, so that refinement starts near the base.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        hidden: int = 64,
+        layers: int = 6,
+        dim: int = 2,
+        small: float = 0.1,
+    ) -> None:
+        super().__init__(in_channels, channels, hidden, small)
+        self.layers = nn.ModuleList(GraphLayer(hidden, dim) for _ in range(layers))
+        self._config = {"hidden": hidden, "layers": layers, "dim": dim, "small": small}
+
+    def config(self) -> dict[str, object]:
+        """Constructor arguments."""
+        return {"in_channels": self.in_channels, "channels": self.channels, **self._config}
+
+    def process(self, latent: Tensor, graph: Graph) -> Tensor:
+        """Steps on the graph's edges."""
+        (level,) = hierarchy(graph, 0)
+        for layer in self.layers:
+            latent = layer(latent, level.links)
+        return latent
+
+
+class MultiscaleMessagePassing(_GraphCorrector):
+    """Message passing down a hierarchy of coarser graphs and up again, with skips: a learned V-cycle.
+
+    Args:
+        in_channels: channels of x.
+        channels: channels of h.
+        hidden: channels of the node latents, at every level.
+        layers: steps of message passing at a level, on the way down and again on the way up.
+        levels: number of coarser graphs; each has a third to a fifth of the nodes of the one above it.
+        dim: space dimension of the graphs.
+        small: gain of the last layer's initialisation, so that refinement starts near the base.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        hidden: int = 64,
+        layers: int = 1,
+        levels: int = 4,
+        dim: int = 2,
+        small: float = 0.1,
+    ) -> None:
+        super().__init__(in_channels, channels, hidden, small)
+        self.levels = levels
+
+        def steps() -> nn.ModuleList:
+            return nn.ModuleList(GraphLayer(hidden, dim) for _ in range(layers))
+
+        self.down = nn.ModuleList(steps() for _ in range(levels))
+        self.bottom = steps()
+        self.up = nn.ModuleList(steps() for _ in range(levels))
+        self.restrict = nn.ModuleList(Transfer(hidden, dim) for _ in range(levels))
+        self.prolong = nn.ModuleList(Transfer(hidden, dim) for _ in range(levels))
+        self._config = {"hidden": hidden, "layers": layers, "levels": levels, "dim": dim, "small": small}
+
+    def config(self) -> dict[str, object]:
+        """Constructor arguments."""
+        return {"in_channels": self.in_channels, "channels": self.channels, **self._config}
+
+    def process(self, latent: Tensor, graph: Graph) -> Tensor:
+        """One V-cycle on the graph's hierarchy."""
+        return self._cycle(latent, hierarchy(graph, self.levels), 0)
+
+    def _cycle(self, latent: Tensor, levels: tuple[Level, ...], depth: int) -> Tensor:
+        level = levels[depth]
+        if level.restrict is None or level.prolong is None:
+            for layer in self.bottom:
+                latent = layer(latent, level.links)
+            return latent
+        for layer in self.down[depth]:  # type: ignore[union-attr]
+            latent = layer(latent, level.links)
+        coarse = self._cycle(self.restrict[depth](latent, level.restrict), levels, depth + 1)
+        latent = latent + self.prolong[depth](coarse, level.prolong)
+        for layer in self.up[depth]:  # type: ignore[union-attr]
+            latent = layer(latent, level.links)
+        return latent

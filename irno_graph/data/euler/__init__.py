@@ -1,0 +1,3 @@
+"""Compressible Euler equations on a periodic rectangle: initial data, solver, sampling."""
+
+GAMMA = 1.4

@@ -1,0 +1,133 @@
+"""Experiment files: YAML read into dataclasses; a key or type that does not fit is refused by name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from irno_graph.files import existing_file
+
+
+class ConfigError(ValueError):
+    """An experiment file that does not fit."""
+
+
+@dataclass
+class SetConfig:
+    """One generated file: trajectories from `seed` on a mesh of `nodes` nodes from the same seed."""
+
+    nodes: int = 1024
+    trajectories: int = 64
+    seed: int = 0
+
+
+@dataclass
+class DataConfig:
+    """Where the sets lie and how they are made; a file that is not there is generated."""
+
+    folder: str = "data/ce_gauss"
+    points: str = "mesh"
+    solver_res: int = 128
+    save_every: float = 0.1
+    final_time: float = 0.7
+    train: list[SetConfig] = field(default_factory=list)
+    valid: list[SetConfig] = field(default_factory=list)
+    test: list[SetConfig] = field(default_factory=list)
+
+
+@dataclass
+class FitConfig:
+    """One optimisation: length in optimiser steps, batches, learning rate."""
+
+    optimizer_steps: int = 20000
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    epoch_batches: int = 500
+    validate_every: int = 2
+    compiled: bool = False
+
+
+@dataclass
+class BaseConfig:
+    """The base operator (RIGNO) and its training."""
+
+    hidden: int = 64
+    processor_steps: int = 6
+    draws: int = 4
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+@dataclass
+class CorrectorConfig:
+    """The corrector, the refinement and their training."""
+
+    hidden: int = 64
+    layers: int = 1
+    levels: int = 4
+    steps: int = 4
+    alpha: float = 0.25
+    modes: int = 128
+    beta_spectral: float = 1.0
+    beta_fp: float = 0.01
+    refresh_every: int = 4
+    refresh_trajectories: int = 8
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+@dataclass
+class ExperimentConfig:
+    """A whole experiment: data, base, corrector and the control (the base trained on)."""
+
+    name: str = "experiment"
+    folder: str = "runs/experiment"
+    seed: int = 0
+    threads: int = 0  # 0: what torch chooses
+    data: DataConfig = field(default_factory=DataConfig)
+    base: BaseConfig = field(default_factory=BaseConfig)
+    corrector: CorrectorConfig = field(default_factory=CorrectorConfig)
+
+
+def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
+    """Read an experiment file.
+
+    Raises:
+        ConfigError: naming the file and the key that is unknown or has a wrong type or an impossible value.
+        MissingFileError: if there is no file.
+    """
+    file: Path = existing_file(path)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), OmegaConf.load(file))
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "?"
+        what = str(error).splitlines()[0]
+        raise ConfigError(f"`{file}`, key `{key}`: {what}; compare with the files in configs/.") from error
+    except Exception as error:  # the YAML reader's own errors are of several kinds
+        raise ConfigError(f"`{file}` should be a YAML mapping, got: {' '.join(str(error).split())}") from error
+    assert isinstance(config, ExperimentConfig)
+    _check(config, file)
+    return config
+
+
+def _check(config: ExperimentConfig, file: Path) -> None:
+    wanted = {
+        "data.train": (len(config.data.train) > 0, "at least one set"),
+        "data.valid": (len(config.data.valid) > 0, "at least one set"),
+        "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
+        "corrector.steps": (config.corrector.steps >= 1, "1 or more"),
+    }
+    for part in ("base", "corrector"):
+        fit: FitConfig = getattr(config, part).fit
+        wanted[f"{part}.fit.optimizer_steps"] = (fit.optimizer_steps >= 1, "1 or more")
+        wanted[f"{part}.fit.batch_size"] = (fit.batch_size >= 1, "1 or more")
+        wanted[f"{part}.fit.learning_rate"] = (fit.learning_rate > 0, "positive")
+    for key, (fine, expected) in wanted.items():
+        if not fine:
+            raise ConfigError(f"`{file}`, key `{key}` should be {expected}: change it.")
+    seeds = [one.seed for one in (*config.data.train, *config.data.valid, *config.data.test)]
+    if len(set(seeds)) != len(seeds):
+        raise ConfigError(f"`{file}`: every set in `data` needs a seed of its own, got {seeds}: no trajectory twice.")

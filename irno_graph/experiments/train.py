@@ -1,0 +1,238 @@
+"""Train what a config describes: the base, then the corrector, and the control (the base trained on)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from irno_graph.bases.rigno import RIGNO, Architecture
+from irno_graph.correctors import MultiscaleMessagePassing
+from irno_graph.data import TrajectoryFile
+from irno_graph.data.ce_gauss import generate
+from irno_graph.experiments.config import ConfigError, ExperimentConfig, FitConfig, SetConfig, read_config
+from irno_graph.losses import RefinementLoss, SpectralLoss
+from irno_graph.refine import IRNO, load, save
+from irno_graph.training.base_task import BaseTask, set_statistics
+from irno_graph.training.corrector_task import (
+    CorrectorTask,
+    Refresh,
+    Samples,
+    error_scaling,
+    met_states,
+    true_pairs,
+)
+from irno_graph.training.fit import fit
+from irno_graph.training.pairs import BatchPlan, TrajectorySet
+
+Report = Callable[[str], None]
+STAGES = ("base", "corrector", "control")
+
+
+def train(
+    config_path: str | os.PathLike[str], *, stage: str = "all", device: str = "cpu", report: Report = print
+) -> list[Path]:
+    """Run a stage of an experiment, or base and corrector ("all"); a run that was cut off goes on.
+
+    Returns the model files written: `base.safetensors`, `model.safetensors`, `control.safetensors` in the
+    experiment's folder.
+
+    Raises:
+        ValueError: for a bad config, an unknown stage, or a stage whose base is not there yet.
+    """
+    config = read_config(config_path)
+    if stage not in (*STAGES, "all"):
+        raise ValueError(f"`stage` should be one of {', '.join(STAGES)} or all, got '{stage}'.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"`device` is {device!r}, but this machine has no CUDA device: use --device cpu.")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    stages = ("base", "corrector") if stage == "all" else (stage,)
+    run: dict[str, Callable[[ExperimentConfig, str, Report], Path]] = {
+        "base": train_base,
+        "corrector": train_corrector,
+        "control": train_control,
+    }
+    return [run[name](config, device, report) for name in stages]
+
+
+def read_sets(config: ExperimentConfig, part: str, device: str, report: Report) -> list[TrajectorySet]:
+    """The sets of `part` ("train", "valid", "test") in memory; files that are not there are generated.
+
+    Raises:
+        ConfigError: if a file is there that the config's settings did not make.
+    """
+    found = []
+    for number, wanted in enumerate(getattr(config.data, part)):
+        path = Path(config.data.folder) / (f"{part}-{number}.nc")
+        if not path.is_file():
+            report(f"generating {path}: {wanted.trajectories} trajectories on {wanted.nodes} nodes")
+            generate_set(config, wanted, path)
+        file = TrajectoryFile(path)
+        _check_made_by(file, wanted, config)
+        found.append(TrajectorySet(file.graph().to(device), file.read()))
+    return found
+
+
+def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path) -> None:
+    """Generate one file of the experiment."""
+    generate(
+        path,
+        trajectories=wanted.trajectories,
+        nodes=wanted.nodes,
+        points=config.data.points,
+        solver_res=config.data.solver_res,
+        seed=wanted.seed,
+        save_every=config.data.save_every,
+        final_time=config.data.final_time,
+    )
+
+
+def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
+    """Train the base over its whole schedule."""
+    lightning.seed_everything(config.seed, verbose=False)
+    sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
+    base = RIGNO(
+        4,
+        4,
+        architecture=Architecture(
+            processor_steps=config.base.processor_steps,
+            node_hidden=config.base.hidden,
+            edge_hidden=config.base.hidden,
+            use_time=False,
+        ),
+        lead_time=config.data.save_every,
+    )
+    set_statistics(base, sets)
+    return _fit_base(config, base, sets, valid, config.base.fit, "base", device, report)
+
+
+def train_control(config: ExperimentConfig, device: str, report: Report) -> Path:
+    """Train the finished base on, for as many optimiser steps as the corrector takes, on a schedule of its own."""
+    lightning.seed_everything(config.seed + 1, verbose=False)
+    sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
+    base = _finished_base(config)
+    base.requires_grad_(True)
+    settings = FitConfig(**{**asdict(config.base.fit), "optimizer_steps": config.corrector.fit.optimizer_steps})
+    return _fit_base(config, base, sets, valid, settings, "control", device, report)
+
+
+def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Path:
+    """Train the corrector on the finished base."""
+    lightning.seed_everything(config.seed + 2, verbose=False)
+    sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
+    wanted = config.corrector
+    corrector = MultiscaleMessagePassing(4, 4, hidden=wanted.hidden, layers=wanted.layers, levels=wanted.levels)
+    model = IRNO(_finished_base(config), corrector, alpha=wanted.alpha, steps=wanted.steps).to(device)
+    report("the base's answers to the training pairs, and its rollouts")
+    pairs = [true_pairs(model, part) for part in sets]
+    rollouts: list[Samples] = [met_states(model, part, torch.arange(len(part.states)), 0) for part in sets]
+    model.scaling = error_scaling(pairs, sets).to(device)
+    spectral = SpectralLoss(wanted.modes) if wanted.beta_spectral > 0 else None
+    task = CorrectorTask(
+        model,
+        sets,
+        valid,
+        pairs=pairs,
+        rollouts=rollouts,
+        loss=RefinementLoss(spectral, beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp),
+        learning_rate=wanted.fit.learning_rate,
+        total_steps=wanted.fit.optimizer_steps,
+    )
+    if wanted.fit.compiled:
+        task.phi = torch.compile(corrector, dynamic=True)
+    plan = BatchPlan(task.sizes(), wanted.fit.batch_size, config.seed + 2)
+    refresh = Refresh(plan, wanted.refresh_every, wanted.refresh_trajectories, config.seed + 2)
+    folder = Path(config.folder) / "corrector"
+    report(f"training the corrector: {wanted.fit.optimizer_steps} steps, logs in {folder}")
+    fit(task, plan, folder, callbacks=(refresh,), **_fit_options(wanted.fit, device))
+    return save(model.cpu(), Path(config.folder) / "model.safetensors", about=_about(config))
+
+
+def _fit_base(
+    config: ExperimentConfig,
+    base: RIGNO,
+    sets: list[TrajectorySet],
+    valid: list[TrajectorySet],
+    settings: FitConfig,
+    name: str,
+    device: str,
+    report: Report,
+) -> Path:
+    task = BaseTask(
+        base,
+        sets,
+        valid,
+        learning_rate=settings.learning_rate,
+        total_steps=settings.optimizer_steps,
+        draws=config.base.draws,
+        compiled=settings.compiled,
+    )
+    plan = BatchPlan([part.pairs for part in sets], settings.batch_size, config.seed)
+    folder = Path(config.folder) / name
+    report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
+    fit(task, plan, folder, **_fit_options(settings, device))
+    return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=_about(config))
+
+
+def _fit_options(settings: FitConfig, device: str) -> dict[str, Any]:
+    return {
+        "total_steps": settings.optimizer_steps,
+        "epoch_batches": settings.epoch_batches,
+        "validate_every": settings.validate_every,
+        "device": device,
+    }
+
+
+def _finished_base(config: ExperimentConfig) -> RIGNO:
+    path = Path(config.folder) / "base.safetensors"
+    if not path.is_file():
+        raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
+    base = load(path)
+    if not isinstance(base, RIGNO):
+        raise ValueError(f"`{path}` should hold a RIGNO, got {type(base).__name__}: run the base stage again.")
+    return base
+
+
+def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentConfig) -> None:
+    made = file.attributes
+    expected = {
+        "base_seed": wanted.seed,
+        "mesh_seed": wanted.seed,
+        "solver_res": config.data.solver_res,
+        "points": config.data.points,
+    }
+    got = {name: made.get(name) for name in expected} | {"nodes": file.shape[2], "trajectories": len(file)}
+    expected |= {"nodes": wanted.nodes, "trajectories": wanted.trajectories}
+    if got != expected:
+        raise ConfigError(f"`{file.path}` was made with {got}, the config wants {expected}: move the file away.")
+
+
+def _about(config: ExperimentConfig) -> dict[str, Any]:
+    data = config.data
+    return {
+        "config": asdict(config),
+        "trajectory_base_seeds": [one.seed for one in (*data.train, *data.valid, *data.test)],
+        "commit": _commit(),
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _commit() -> str:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

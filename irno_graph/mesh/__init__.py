@@ -1,0 +1,15 @@
+"""Meshes: points and cells, their files, and periodic boxes. Needs numpy, scipy and meshio only."""
+
+from irno_graph.mesh.io import read_mesh, write_mesh, write_series
+from irno_graph.mesh.mesh import Mesh, MeshError
+from irno_graph.mesh.periodic import periodic_box, periodic_delaunay
+
+__all__ = [
+    "Mesh",
+    "MeshError",
+    "periodic_box",
+    "periodic_delaunay",
+    "read_mesh",
+    "write_mesh",
+    "write_series",
+]

@@ -1,0 +1,98 @@
+"""The feed-forward block of RIGNO: perceptron, layer norm, lead-time correction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class LeadTimeCorrection(nn.Module):
+    """x -> x (1 + tau S(tau)) + tau b(tau): the identity at lead time tau = 0 (RIGNO, section 3)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.scale = nn.Sequential(nn.Linear(1, hidden), nn.Sigmoid(), nn.Linear(hidden, width))
+        self.shift = nn.Sequential(nn.Linear(1, hidden), nn.Sigmoid(), nn.Linear(hidden, width))
+        for layer in (self.scale[0], self.scale[2], self.shift[0], self.shift[2]):
+            assert isinstance(layer, nn.Linear)
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, lead_time: Tensor) -> tuple[Tensor, Tensor]:
+        """Factor 1 + tau S(tau) and offset tau b(tau), both `[samples, width]`, for `lead_time` `[samples]`."""
+        tau = lead_time.unsqueeze(-1)  # [samples, 1]
+        return 1.0 + tau * self.scale(tau), tau * self.shift(tau)
+
+
+class Block(nn.Module):
+    """Perceptron over several concatenated inputs, then layer norm and lead-time correction.
+
+    The first layer acts on `[a, b, ...]`; it is applied input by input, so that an input that lives on the
+    nodes is multiplied there, before it is gathered to the edges, and a static one only once per graph.
+
+    Args:
+        in_widths: channels of each input, in the order of concatenation.
+        width: channels out, and of every hidden layer unless `hidden_width` says otherwise.
+        hidden_layers: number of hidden layers, at least 1.
+        norm: layer norm over channels at the end (eps 1e-6).
+        correction_hidden: hidden width of the lead-time correction, None for no correction.
+        hidden_width: channels of the hidden layers.
+    """
+
+    def __init__(
+        self,
+        in_widths: Sequence[int],
+        width: int,
+        *,
+        hidden_layers: int = 1,
+        norm: bool = True,
+        correction_hidden: int | None = None,
+        hidden_width: int | None = None,
+    ) -> None:
+        super().__init__()
+        hidden = width if hidden_width is None else hidden_width
+        widths = [sum(in_widths)] + [hidden] * hidden_layers + [width]
+        self.in_widths = tuple(in_widths)
+        self.layers = nn.ModuleList(
+            nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True)
+        )
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            bound = 0.87962566103423978
+            nn.init.trunc_normal_(layer.weight, std=1.0, a=-2.0, b=2.0)
+            with torch.no_grad():
+                layer.weight.div_(bound * math.sqrt(layer.in_features))
+            nn.init.zeros_(layer.bias)
+        self.norm_scale = nn.Parameter(torch.ones(width)) if norm else None
+        self.norm_shift = nn.Parameter(torch.zeros(width)) if norm else None
+        self.correction = None if correction_hidden is None else LeadTimeCorrection(width, correction_hidden)
+
+    def project(self, value: Tensor, position: int) -> Tensor:
+        """The first layer's part for input number `position`, without bias."""
+        start = sum(self.in_widths[:position])
+        return functional.linear(value, self.layers[0].weight[:, start : start + self.in_widths[position]])
+
+    def finish(self, first: Tensor, lead_time: Tensor | None = None) -> Tensor:
+        """The rest of the block, from the summed projections `[rows, samples, hidden]` (bias not yet added)."""
+        value = first + self.layers[0].bias
+        for layer in self.layers[1:]:
+            value = layer(functional.silu(value))
+        if self.norm_scale is None or self.norm_shift is None:
+            return value
+        value = functional.layer_norm(value, value.shape[-1:], eps=1e-6)
+        scale, shift = self.norm_scale, self.norm_shift
+        if self.correction is not None and lead_time is not None:
+            factor, offset = self.correction(lead_time)  # [samples, width]
+            scale, shift = factor * scale, torch.addcmul(offset, factor, shift)
+        return torch.addcmul(shift, value, scale)
+
+    def forward(self, *values: Tensor, lead_time: Tensor | None = None) -> Tensor:
+        """Map inputs `[rows, samples, in_widths[i]]` (rows or samples may be 1) to `[rows, samples, width]`."""
+        first = self.project(values[0], 0)
+        for position, value in enumerate(values[1:], start=1):
+            first = first + self.project(value, position)
+        return self.finish(first, lead_time)

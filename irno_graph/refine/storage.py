@@ -1,0 +1,147 @@
+"""Refined models on disk: one safetensors file whose header holds a JSON description."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from irno_graph.bases import RIGNO
+from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing
+from irno_graph.files import MissingFileError, atomic_path, existing_file
+from irno_graph.refine.irno import IRNO, weights_hash
+from irno_graph.refine.scaling import Scaling
+
+FORMAT = 1
+HEADER = "irno_graph"
+SHIPPED = Path(__file__).parents[1] / "models"
+KINDS: dict[str, Any] = {
+    "RIGNO": RIGNO.from_config,
+    "MessagePassing": lambda config: MessagePassing(**config),
+    "MultiscaleMessagePassing": lambda config: MultiscaleMessagePassing(**config),
+}
+
+
+class StorageError(ValueError):
+    """A file that is not a model of this library, or a damaged one."""
+
+
+def save(model: nn.Module, path: str | os.PathLike[str], *, about: dict[str, Any] | None = None) -> Path:
+    """Write `model` to `path` (suffix .safetensors), atomically.
+
+    Args:
+        model: an `IRNO`, or a base or corrector alone, of this library's kinds, since loading builds them anew.
+        path: of the file.
+        about: anything JSON can hold: training config, seeds, commit, figures.
+
+    Raises:
+        ValueError: if base or corrector is of a kind that cannot be described.
+    """
+    description = {
+        "format": FORMAT,
+        **(_described_refinement(model) if isinstance(model, IRNO) else {"module": _described(model)}),
+        "weights_hash": weights_hash(model),
+        "versions": {name: metadata.version(name) for name in ("irno-graph", "torch", "torch-geometric")},
+        "about": about or {},
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    target = Path(path)
+    with atomic_path(target) as temporary:
+        save_file(tensors, temporary, metadata={HEADER: json.dumps(description)})
+    return target
+
+
+def load(path_or_name: str | os.PathLike[str]) -> Any:
+    """Read what `save` wrote, or a shipped model by its name (`ig.load("ce-gauss-small")`), on the CPU.
+
+    Nothing in the file is executed.
+
+    Raises:
+        ValueError: if there is no such file or shipped model, or the file is foreign, damaged or altered.
+    """
+    path = locate(path_or_name)
+    description, tensors = _read(path)
+    try:
+        if "module" in description:
+            model = _built(description["module"], path)
+        else:
+            scaling = description["scaling"]
+            model = IRNO(
+                _built(description["base"], path),
+                _built(description["corrector"], path),
+                alpha=description["alpha"],
+                steps=description["steps"],
+                scaling=None if scaling is None else Scaling.identity(**scaling),
+            )
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise StorageError(f"`{path}` does not describe a model of this version: {error}") from error
+    if weights_hash(model) != description.get("weights_hash"):
+        raise StorageError(f"the weights in `{path}` do not have the hash they were saved with: fetch it again.")
+    return model.eval()
+
+
+def describe(path_or_name: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON description in a model file: kinds, sizes, alpha, steps, versions, and what `save` got as `about`."""
+    return _read(locate(path_or_name))[0]
+
+
+def locate(path_or_name: str | os.PathLike[str]) -> Path:
+    """The file of a path or of a shipped model's name."""
+    shipped = SHIPPED / f"{path_or_name}.safetensors"
+    if Path(path_or_name).suffix == "" and shipped.is_file():
+        return shipped
+    try:
+        return existing_file(path_or_name)
+    except MissingFileError as error:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
+        raise MissingFileError(f"{error} Shipped models: {names}.") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header is None:
+            raise StorageError(f"`{path}` is a safetensors file of something else: it has no `{HEADER}` entry.")
+        description = json.loads(header)
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise StorageError(f"`{path}` should be a model written by irno_graph.save, got: {error}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise StorageError(f"`{path}` should have format {FORMAT}, got {description!r:.80}: use a matching version.")
+    return description, tensors
+
+
+def _described_refinement(model: IRNO) -> dict[str, Any]:
+    scaling = model.scaling
+    return {
+        "base": _described(model.base),
+        "corrector": _described(model.corrector),
+        "alpha": model.alpha,
+        "steps": model.steps,
+        "scaling": None
+        if scaling is None
+        else {"in_channels": len(scaling.input_mean), "channels": len(scaling.mean)},
+        "base_hash": model.base_hash,
+    }
+
+
+def _described(module: nn.Module) -> dict[str, Any]:
+    kind = type(module).__name__
+    if kind not in KINDS:
+        raise StorageError(f"only {sorted(KINDS)} can be saved, got {kind}: save its weights yourself.")
+    return {"kind": kind, "config": module.config()}  # type: ignore[operator]
+
+
+def _built(entry: dict[str, Any], path: Path) -> nn.Module:
+    if entry["kind"] not in KINDS:
+        raise StorageError(f"`{path}` holds a {entry['kind']!r}, known kinds are {sorted(KINDS)}.")
+    return KINDS[entry["kind"]](entry["config"])

@@ -1,0 +1,1 @@
+"""Training of bases and correctors with Lightning."""

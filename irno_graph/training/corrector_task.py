@@ -1,0 +1,190 @@
+"""Training a corrector on the states that it will meet: true pairs, the base's rollouts, its own rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from irno_graph.data import Moments
+from irno_graph.losses import RefinementLoss
+from irno_graph.refine import IRNO, Scaling
+from irno_graph.training.base_task import validation_errors
+from irno_graph.training.pairs import (
+    BatchPlan,
+    Task,
+    TrajectorySet,
+    square_symmetries,
+    turned_fields,
+    turned_graph,
+)
+from irno_graph.training.schedule import annealed
+
+
+class Samples(NamedTuple):
+    """Inputs, the base's answers and truths, each `[samples, nodes, channels]`."""
+
+    x: Tensor
+    h0: Tensor
+    y: Tensor
+
+    @staticmethod
+    def join(parts: list[Samples]) -> Samples:
+        """One after the other."""
+        return Samples(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def true_pairs(model: IRNO, part: TrajectorySet, chunk: int = 32) -> Samples:
+    """Every pair of neighbouring snapshots, with the base's answer to the first."""
+    device = part.graph.pos.device
+    x, y = part.states[:, :-1].flatten(0, 1), part.states[:, 1:].flatten(0, 1)
+    h0 = [model.base(own.to(device), part.graph).to(x.device) for own in x.split(chunk)]
+    return Samples(x, torch.cat(h0), y)
+
+
+@torch.no_grad()
+def met_states(model: IRNO, part: TrajectorySet, which: Tensor, steps: int, chunk: int = 32) -> Samples:
+    """States that a rollout of `steps` refinement steps meets from the second on, for trajectories `which`."""
+    device = part.graph.pos.device
+    found = []
+    for own in which.split(chunk):
+        current = part.states[own, 0].to(device)
+        for number in range(part.states.shape[1] - 1):
+            out = model(current, part.graph, steps=steps)
+            if number > 0:
+                fields = (current, out.states[0], part.states[own, number + 1])
+                found.append(Samples(*(field.to(part.states.device) for field in fields)))
+            current = out.value
+    return Samples.join(found)
+
+
+def error_scaling(base_samples: list[Samples], train: list[TrajectorySet]) -> Scaling:
+    """Scaling with the training sets' statistics and the base's one-step error on them."""
+    state = Moments.of(part.states for part in train)
+    squares = torch.stack([(s.h0 - s.y).double().square().mean(dim=(0, 1)) for s in base_samples])
+    sizes = torch.tensor([float(len(s.x)) for s in base_samples], dtype=torch.float64)
+    error = ((squares * sizes[:, None]).sum(dim=0) / sizes.sum()).sqrt()
+    return Scaling(input_mean=state.mean, input_std=state.std, mean=state.mean, std=state.std, error=error)
+
+
+class CorrectorTask(lightning.LightningModule):
+    """The loss of all estimates h_1 ... h_K, in units of the base's one-step error.
+
+    Args:
+        model: base, corrector, alpha and K; its scaling is set.
+        train: training sets, and `pairs` and `rollouts` the samples from them (see `true_pairs`, `met_states`).
+        pairs: one `Samples` per training set.
+        rollouts: the base's own rollouts, one `Samples` per training set.
+        valid: validation sets.
+        loss: the refinement loss.
+        learning_rate: its peak.
+        total_steps: length of the schedule.
+    """
+
+    def __init__(
+        self,
+        model: IRNO,
+        train: list[TrajectorySet],
+        valid: list[TrajectorySet],
+        *,
+        pairs: list[Samples],
+        rollouts: list[Samples],
+        loss: RefinementLoss,
+        learning_rate: float,
+        total_steps: int,
+    ) -> None:
+        super().__init__()
+        self.model, self.train_sets, self.valid_sets = model, train, valid
+        self.pairs, self.rollouts, self.loss = pairs, rollouts, loss
+        self.learning_rate, self.total_steps = learning_rate, total_steps
+        self.spread = Moments.of(part.states for part in train)
+        self.refined: list[Samples] = []
+        self.turned = [[turned_graph(part.graph, matrix) for matrix in square_symmetries()] for part in train]
+        self.vector = (1, 2)
+        self.phi: Callable[..., Tensor] = model.corrector
+
+    def sizes(self) -> list[int]:
+        """Number of samples of each training set."""
+        return [
+            sum(len(source[group].x) for source in (self.pairs, self.rollouts, self.refined) if source)
+            for group in range(len(self.train_sets))
+        ]
+
+    def refresh(self, trajectories: int, seed: int) -> None:
+        """Replace the samples from the model's own rollouts, of `trajectories` of each training set."""
+        generator = np.random.default_rng(seed)
+        self.refined = []
+        for part in self.train_sets:
+            which = torch.from_numpy(generator.permutation(len(part.states))[:trajectories])
+            self.refined.append(met_states(self.model, part, which, self.model.steps))
+
+    def batch(self, task: Task) -> Samples:
+        """The samples of `task`, from all sources one after the other."""
+        sources = [source[task.group] for source in (self.pairs, self.rollouts, self.refined) if source]
+        starts = np.cumsum([0] + [len(source.x) for source in sources])
+        number = np.searchsorted(starts, task.index.numpy(), side="right") - 1
+        rows = task.index.numpy() - starts[number]
+        picked = [
+            [sources[source][field][row] for source, row in zip(number, rows, strict=True)] for field in range(3)
+        ]
+        return Samples(*(torch.stack(field).to(self.device) for field in picked))
+
+    def training_step(self, task: Task, _: int) -> Tensor:
+        """Loss of one batch, turned by a random symmetry of the square."""
+        scaling = self.model.scaling
+        assert scaling is not None
+        turn = np.random.default_rng(task.seed).integers(8)
+        matrix = square_symmetries()[turn].to(self.device)
+        graph = self.turned[task.group][turn]
+        x, h0, y = (turned_fields(field, matrix, self.vector) for field in self.batch(task))
+        unit = scaling.error / scaling.std
+        x, h, y = scaling.input(x), scaling.state(h0), scaling.state(y)
+        states = []
+        for _k in range(self.model.steps):
+            h = h + self.model.alpha * unit * self.phi(x, h, graph)
+            states.append(h / unit)
+        defect = self.phi(x, y, graph)
+        terms = self.loss(torch.stack(states), y / unit, self.train_sets[task.group].graph, defect)
+        self.log_dict({f"loss_{name}": value.detach() for name, value in terms._asdict().items()})
+        left = (states[-1] - y / unit).detach().square().mean()
+        self.log("squared_error_left", left / ((scaling.state(h0) - y) / unit).square().mean())
+        return terms.total
+
+    def on_validation_epoch_start(self) -> None:
+        """Log errors on the validation sets, refined: after one step from the truth, and rolled out."""
+        self.model.eval()
+        one, rolled = validation_errors(lambda x, graph: self.model(x, graph).value, self.valid_sets, self.spread)
+        self.log("valid_one_step", one)
+        self.log("valid_rollout", rolled)
+
+    def validation_step(self, *_: object) -> None:
+        """Everything happens in `on_validation_epoch_start`."""
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Adam with weight decay and the annealed schedule, step by step."""
+        optimizer = torch.optim.AdamW(
+            self.model.corrector.parameters(), lr=self.learning_rate, weight_decay=1e-5
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: annealed(step, self.total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Refresh(lightning.Callback):
+    """Refresh the samples from the model's own rollouts every `every` epochs, and plan the next epoch's batches."""
+
+    def __init__(self, plan: BatchPlan, every: int, trajectories: int, seed: int) -> None:
+        self.plan, self.every, self.trajectories, self.seed = plan, every, trajectories, seed
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Refresh where due."""
+        assert isinstance(module, CorrectorTask)
+        epoch = trainer.current_epoch
+        if epoch > 0 and (epoch % self.every == 0 or not module.refined):
+            module.refresh(self.trajectories, self.seed + epoch)
+            module.train()
+        self.plan.sizes = module.sizes()

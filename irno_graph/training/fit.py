@@ -1,0 +1,81 @@
+"""One training run: progress, logs, checkpoints, resume."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from irno_graph.training.pairs import BatchPlan
+
+
+class PlanEpoch(Callback):
+    """Shuffle the plan at the start of an epoch, so that a resumed run sees the batches it would have seen."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self.plan = plan
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        """Plan the epoch."""
+        self.plan.set_epoch(trainer.current_epoch)
+
+
+def fit(
+    task: lightning.LightningModule,
+    plan: BatchPlan,
+    folder: Path,
+    *,
+    total_steps: int,
+    epoch_batches: int,
+    validate_every: int,
+    device: str = "cpu",
+    callbacks: tuple[Callback, ...] = (),
+) -> None:
+    """Train `task` for `total_steps` optimiser steps, from `folder`/last.ckpt on where there is one.
+
+    Writes metrics.csv and TensorBoard events to `folder`, and last.ckpt after each epoch of `epoch_batches`.
+    """
+    last = folder / "last.ckpt"
+    trainer = lightning.Trainer(
+        max_steps=total_steps,
+        accelerator="gpu" if device.startswith("cuda") else "cpu",
+        devices=1,
+        logger=[
+            CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=50),
+            TensorBoardLogger(folder, name="", version="tensorboard"),
+        ],
+        callbacks=[
+            *callbacks,
+            PlanEpoch(plan),
+            RichProgressBar(refresh_rate=10),
+            ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+        ],
+        gradient_clip_val=1.0,
+        limit_train_batches=epoch_batches,
+        check_val_every_n_epoch=validate_every,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        enable_model_summary=False,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*number of training batches.*")
+        trainer.fit(
+            task,
+            train_dataloaders=DataLoader(plan, batch_size=None),
+            val_dataloaders=DataLoader(_OneItem(), batch_size=None),
+            ckpt_path=str(last) if last.is_file() else None,
+        )
+
+
+class _OneItem(torch.utils.data.Dataset[int]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        return index

@@ -1,0 +1,90 @@
+"""Batches of pairs (x, y) on several graphs, each batch on one graph, in an order that seed and epoch decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from irno_graph.graph import Graph
+from irno_graph.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class TrajectorySet:
+    """Trajectories `states` `[n, times, nodes, channels]` on one graph, in memory."""
+
+    graph: Graph
+    states: Tensor
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs of neighbouring snapshots."""
+        return self.states.shape[0] * (self.states.shape[1] - 1)
+
+
+class Task(NamedTuple):
+    """One batch to be: which set, and which of its samples `[batch]`."""
+
+    group: int
+    index: Tensor
+    seed: int
+
+
+class BatchPlan(Dataset[Task]):
+    """The batches of one epoch; `set_epoch` shuffles anew, the same way each time for the same epoch."""
+
+    def __init__(self, sizes: list[int], batch_size: int, seed: int) -> None:
+        self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
+        self.tasks: list[Task] = []
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Plan the batches of `epoch`; incomplete batches are left out unless a set has only that one."""
+        generator = np.random.default_rng((self.seed, epoch))
+        tasks = []
+        for group, size in enumerate(self.sizes):
+            order = torch.from_numpy(generator.permutation(size))
+            whole = max(size // self.batch_size, 1)
+            tasks += [
+                Task(group, part, int(generator.integers(2**31)))
+                for part in order[: whole * self.batch_size].split(self.batch_size)
+            ]
+        self.tasks = [tasks[i] for i in generator.permutation(len(tasks))]
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, index: int) -> Task:
+        return self.tasks[index]
+
+
+def square_symmetries() -> list[Tensor]:
+    """The 8 rotations and reflections of the square, as matrices `[2, 2]`.
+
+    >>> len(square_symmetries())
+    8
+    """
+    flips = [torch.tensor([[a, 0.0], [0.0, b]]) for a in (1.0, -1.0) for b in (1.0, -1.0)]
+    return flips + [flip.flip(0) for flip in flips]
+
+
+def turned_graph(graph: Graph, matrix: Tensor) -> Graph:
+    """The graph after turning a periodic square about its centre by one of `square_symmetries`."""
+    period = torch.tensor(graph.period, dtype=torch.float64)
+    pos = torch.remainder((graph.pos - period / 2) @ matrix.double().T + period / 2, period)
+    face = graph.face.T.numpy()
+    if torch.det(matrix) < 0:
+        face = face[:, ::-1].copy()
+    return Graph.from_mesh(Mesh(pos.numpy(), [("triangle", face)], period=graph.period))
+
+
+def turned_fields(fields: Tensor, matrix: Tensor, vector: tuple[int, int]) -> Tensor:
+    """`fields` `[..., channels]` with the two channels `vector` turned by `matrix`."""
+    turned = fields.clone()
+    turned[..., list(vector)] = fields[..., list(vector)] @ matrix.to(fields).T
+    return turned
