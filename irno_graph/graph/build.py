@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from irno_graph.graph.geometry import lumped_mass, minimum_image, triangle_areas
-from irno_graph.mesh.mesh import Mesh, MeshError, Period
+from irno_graph.mesh.mesh import Mesh, MeshError, Period, checked_period
 from irno_graph.mesh.periodic import periodic_delaunay, wrap
 
 FACES = {"triangle": [(0, 1), (1, 2), (2, 0)], "quad": [(0, 1), (1, 2), (2, 3), (3, 0)]}
@@ -26,6 +26,7 @@ def tensors_from_mesh(mesh: Mesh) -> dict[str, Any]:
     """
     triangles, quads = _surface_cells(mesh)
     _refuse_orphans(mesh, triangles, quads)
+    _refuse_concave(mesh, quads)
     halves = [np.concatenate([quads[:, list(corners)] for corners in split]) for split in SPLITS]
     face = torch.from_numpy(np.concatenate([triangles, halves[0]]).T.copy())
     corners = _corner_vectors(mesh, face.T.numpy())
@@ -44,7 +45,6 @@ def tensors_from_mesh(mesh: Mesh) -> dict[str, Any]:
     if len(quads):  # the mean over both splits: a rectangle gives each of its corners a quarter
         other = torch.from_numpy(np.concatenate([triangles, halves[1]]).T.copy())
         other_areas = triangle_areas(_corner_vectors(mesh, other.T.numpy()))
-        _refuse_concave(mesh, areas, other_areas)
         mass = 0.5 * (mass + lumped_mass(other, other_areas, count))
     pos = torch.from_numpy(mesh.points.copy())
     return {
@@ -135,13 +135,15 @@ def mesh_of_grid(shape: tuple[int, int], extent: Any, period: Any) -> Mesh:
     """
     if len(shape) != 2 or min(shape) < 2:
         raise ValueError(f"`shape` should be (ny, nx), both at least 2, got {tuple(shape)}.")
-    lengths = tuple(period) if period is not None else (None, None)
+    lengths = checked_period(period, 2) or (None, None)
     extent = tuple(length or 1.0 for length in lengths) if extent is None else tuple(extent)
+    if len(extent) != 2 or min(extent) <= 0:
+        raise ValueError(f"`extent` should be the two lengths (x, y), got {extent}.")
     fits = all(
         length is None or abs(length - side) < 1e-12 * side
         for length, side in zip(lengths, extent, strict=True)
     )
-    if len(extent) != 2 or not fits or min(extent) <= 0:
+    if not fits:
         raise ValueError(f"`period` should hold None or the extent of its axis, got {lengths} with {extent}.")
     counts = shape[::-1]  # along x, along y
     axes = [
@@ -218,8 +220,13 @@ def _refuse_overlap(sides: np.ndarray) -> None:
         )
 
 
-def _refuse_concave(mesh: Mesh, one: Tensor, other: Tensor) -> None:
-    if mesh.dim == 2 and abs(float(one.sum() - other.sum())) > 1e-9 * float(one.sum()):
+def _refuse_concave(mesh: Mesh, quads: np.ndarray) -> None:
+    corners = mesh.corner_positions(quads)
+    ahead, back = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
+    turns = ahead[..., 0] * back[..., 1] - ahead[..., 1] * back[..., 0]  # [quads, 4]
+    bad = np.flatnonzero(~((turns > 0).all(axis=1) | (turns < 0).all(axis=1)))
+    if mesh.dim == 2 and len(bad):
         raise MeshError(
-            "quads should be convex with corners in order, got some that are not: split or reorder."
+            f"quads should be convex with corners in order, got {len(bad)} that are not (first: points "
+            f"{quads[bad[0]].tolist()}): split or reorder them."
         )

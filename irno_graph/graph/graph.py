@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -17,7 +16,7 @@ from irno_graph.graph.build import (
     pairs_within,
     tensors_from_mesh,
 )
-from irno_graph.mesh.mesh import Mesh, Period
+from irno_graph.mesh.mesh import Mesh, Period, checked_period
 
 with warnings.catch_warnings(action="ignore"):  # torch_geometric uses what PyTorch deprecates
     from torch_geometric.data import Data
@@ -34,8 +33,8 @@ class Graph(Data):
         face: triangles `[3, triangles]`, for gradients and the Laplacian.
         corner_vectors: corners of the triangles relative to their first, unwrapped, float64
             `[triangles, 3, dim]`.
-        period: box length per axis, None for an axis that is not periodic; None where no axis is. In a
-            batch it is the list of the graphs' periods.
+        period: box length per axis, None for an axis that is not periodic; None where no axis is. In a batch
+            it is the list of the graphs' periods. Kept as the attribute `box`, one entry per axis always.
 
     Make one with `from_mesh`, `from_points` or `from_grid`.
     """
@@ -46,7 +45,6 @@ class Graph(Data):
     mass: Tensor
     face: Tensor
     corner_vectors: Tensor
-    period: Period
 
     @classmethod
     def from_mesh(cls, mesh: Mesh) -> Graph:
@@ -109,16 +107,21 @@ class Graph(Data):
         """Number of coordinates of a node."""
         return int(self.pos.shape[1])
 
-    def apply(self, func: Callable, *args: str) -> Graph:
-        """Apply `func` to all tensors (`to`, `cpu`, `clone` come here); the period stays as it is."""
-        period = getattr(self, "period", None)
-        super().apply(func, *args)
-        self.period = period
-        return self
+    @property
+    def period(self) -> Any:
+        """Box length per axis or None; for a batch the list of its graphs' periods."""
+        box = self._store.get("box")
+        if box and isinstance(box[0], list | tuple):
+            return [checked_period(lengths, len(lengths)) for lengths in box]
+        return None if box is None else checked_period(box, len(box))
+
+    @period.setter
+    def period(self, period: Period) -> None:
+        self._store["box"] = (None,) * self.dim if period is None else tuple(period)
 
     def key(self) -> str:
         """Hash (SHA-256) of positions, edges, triangles and period: equal graphs have equal keys."""
-        digest = hashlib.sha256(f"{self.period and tuple(self.period)}".encode())
+        digest = hashlib.sha256(f"{self.period}".encode())
         for tensor in (self.pos, self.edge_index, self.face):
             array = tensor.detach().cpu().contiguous().numpy()
             digest.update(f"{array.dtype}{array.shape}".encode())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class MeshError(ValueError):
     """A mesh, or a file that should hold one, is not what it should be."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Mesh:
     """Points, cells over them, and data on both.
 
@@ -52,21 +52,29 @@ class Mesh:
 
     points: np.ndarray
     cells: tuple[tuple[str, np.ndarray], ...]
-    point_data: dict[str, np.ndarray] = field(default_factory=dict)
-    cell_data: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    tags: dict[str, Any] = field(default_factory=dict)
-    period: Period = None
+    point_data: dict[str, np.ndarray]
+    cell_data: dict[str, list[np.ndarray]]
+    tags: dict[str, Any]
+    period: Period
 
-    def __post_init__(self) -> None:
-        points = _checked_points(self.points)
-        cells = tuple(_checked_block(kind, corners, len(points)) for kind, corners in self.cells)
+    def __init__(
+        self,
+        points: Any,
+        cells: Iterable[tuple[str, Any]],
+        point_data: Mapping[str, Any] | None = None,
+        cell_data: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        period: Sequence[float | None] | None = None,
+    ) -> None:
+        coordinates = _checked_points(points)
+        blocks = tuple(_checked_block(kind, corners, len(coordinates)) for kind, corners in cells)
         normal = {
-            "points": points,
-            "cells": cells,
-            "point_data": _checked_point_data(self.point_data, len(points)),
-            "cell_data": _checked_cell_data(self.cell_data, cells),
-            "tags": dict(self.tags),
-            "period": checked_period(self.period, points.shape[1]),
+            "points": coordinates,
+            "cells": blocks,
+            "point_data": _checked_point_data(point_data or {}, len(coordinates)),
+            "cell_data": _checked_cell_data(cell_data or {}, blocks),
+            "tags": dict(tags or {}),
+            "period": checked_period(period, coordinates.shape[1]),
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)

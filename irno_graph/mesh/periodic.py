@@ -196,10 +196,9 @@ def _tiled_delaunay(points: np.ndarray, period: Period, margin: float) -> np.nda
         indices.append(np.flatnonzero(near))
     tiled, index = np.concatenate(tiles), np.concatenate(indices)
     try:
-        simplices = Delaunay(tiled).simplices
+        simplices = Delaunay(tiled).simplices  # counter-clockwise
     except (QhullError, ValueError):
         return None
-    simplices = _counter_clockwise(simplices, tiled)
     if None in lengths:  # collinear points of the hull, up to rounding, are no triangle
         simplices = simplices[_flatness(tiled[simplices]) > 1e-10]
     # One copy per triangle: the one whose corner of lowest index lies in the box itself.
@@ -220,12 +219,6 @@ def _below_half_period(corners: np.ndarray, period: tuple[float | None, ...]) ->
     """Whether the minimum image finds all sides of the triangles `[triangles, 3, 2]`."""
     reach = np.abs(corners - np.roll(corners, 1, axis=1)).max(axis=(0, 1), initial=0.0)
     return all(length is None or side < 0.5 * length for side, length in zip(reach, period, strict=True))
-
-
-def _counter_clockwise(simplices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    a, b, c = (points[simplices[:, corner]] for corner in range(3))
-    twice_area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    return np.where((twice_area < 0)[:, None], simplices[:, [0, 2, 1]], simplices)
 
 
 def _flatness(corners: np.ndarray) -> np.ndarray:

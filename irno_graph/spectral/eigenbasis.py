@@ -49,8 +49,8 @@ class EigenBasis:
         """The `modes` lowest modes, float64, by shift-invert Lanczos or a dense solver.
 
         They are kept on disk, in the directory `cache` (by default $IRNO_GRAPH_CACHE, else the user's cache
-        directory), by the contents of the graph; `cache=False` neither reads nor writes. A file with more modes
-        serves fewer, a damaged one is computed again.
+        directory), by the contents of the graph; `cache=False` neither reads nor writes. A file with more
+        modes serves fewer, a damaged one is computed again.
 
         Raises:
             ValueError: if `modes` is not in 1..nodes or `graph` is a batch.

@@ -35,7 +35,7 @@ def cache_file(graph: Graph, directory: Path) -> Path:
 def load_modes(file: Path, nodes: int, modes: int) -> Modes | None:
     """The first `modes` of `file`; None where it is missing, damaged or holds fewer."""
     try:
-        with np.load(file, allow_pickle=False) as held:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             eigenvalues, vectors = held["eigenvalues"], held["vectors"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

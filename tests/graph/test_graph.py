@@ -125,9 +125,9 @@ def test_lines_and_vertices_are_ignored():
     [
         ([*SQUARE, [5, 5]], [("quad", [[0, 1, 2, 3]])], None, r"1 that do not \(first: \[4\]\)"),
         ([[0, 0], [1, 1], [2, 2]], [("triangle", [[0, 1, 2]])], None, "positive area, got 1"),
-        (SQUARE, [("triangle", [[0, 1, 1]])], None, "positive area"),
+        (SQUARE[:2], [("triangle", [[0, 1, 1]])], None, "positive area"),
         (SQUARE, [("quad", [[0, 1, 2, 3]])] * 3, None, "at most 2 cells"),
-        (SQUARE, [("quad", [[0, 1, 3, 2]])], None, "positive area|convex"),
+        (SQUARE, [("quad", [[0, 1, 3, 2]])], None, "convex with corners in order, got 1"),
         ([[0, 0], [3, 0], [0.5, 0.5], [0, 3]], [("quad", [[0, 1, 2, 3]])], None, "convex"),
         ([*SQUARE], [("triangle", [[0, 1, 2], [0, 2, 3]])], (2.0, 9.0), "half the period 2.0 of axis 0"),
         ([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [("tetra", [[0, 1, 2, 3]])], None, "got tetra"),
@@ -143,18 +143,17 @@ def test_meshes_without_a_graph_are_refused(points, cells, period, said):
 @pytest.mark.parametrize("method", ["delaunay", "knn", "radius"])
 def test_every_method_shares_mass_and_triangles(method, period):
     points = scattered() * (0.95 if period else 1.0)
-    graph = Graph.from_points(torch.from_numpy(points), method, period=period, radius=0.25, neighbours=5)
+    graph = Graph.from_points(torch.from_numpy(points), method, period=period, radius=0.26, neighbours=5)
     delaunay = Graph.from_points(points, period=period)
     assert torch.equal(graph.face, delaunay.face)
     assert torch.equal(graph.mass, delaunay.mass)
     assert graph.mass.sum().item() == pytest.approx(1.0, rel=1e-12)
-    source, target = graph.edge_index
-    degree = torch.bincount(target, minlength=graph.num_nodes)
+    degree = torch.bincount(graph.edge_index[1], minlength=graph.num_nodes)
     if method == "knn":
         assert degree.min() >= 5
     if method == "radius":
         delta = minimum_image(graph.pos[None] - graph.pos[:, None], period).norm(dim=-1)
-        near = (delta < 0.25) & ~torch.eye(len(delta), dtype=torch.bool)
+        near = (delta < 0.26) & ~torch.eye(len(delta), dtype=torch.bool)
         assert torch.equal(near.nonzero().T.flip(0), graph.edge_index)
 
 

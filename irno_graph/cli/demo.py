@@ -1,0 +1,49 @@
+"""`irno-graph demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from irno_graph.cli.console import console, say_files, stage
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("demo-output"),
+    model: Annotated[str, typer.Option(help="Shipped model's name, or a model file.")] = "ce-gauss-small",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    trajectories: Annotated[int, typer.Option(help="Number of flows.")] = 4,
+    nodes: Annotated[int, typer.Option(help="Points of the mesh.")] = 1024,
+    solver_res: Annotated[int, typer.Option(help="Cells of the solver along each side.")] = 128,
+    seed: Annotated[int | None, typer.Option(help="Seed of flows and mesh.")] = None,
+) -> None:
+    """Roll a model out on flows and a mesh that it has never seen, with and without refinement."""
+    from irno_graph.experiments.demo import SEED, run_demo
+    from irno_graph.report import comparison_tables, error_figure, rollout_figure, write_figure
+    from irno_graph.report.figures import require_matplotlib
+
+    require_matplotlib()
+    console.print(f"Rollouts of {model} on new compressible flows, with and without refinement.", markup=False)
+    found = run_demo(
+        output,
+        model=model,
+        device=device,
+        trajectories=trajectories,
+        nodes=nodes,
+        solver_res=solver_res,
+        seed=SEED if seed is None else seed,
+        stage=stage,
+    )
+    result = found.evaluation.to_json()
+    vorticity = {run: fields["vorticity"] for run, fields in found.fields.items()}
+    pictures = {
+        "vorticity of the first flow": write_figure(
+            rollout_figure(found.mesh, vorticity, times=found.times), output / "rollout.png"
+        ),
+        "errors per time step": write_figure(error_figure(result), output / "errors.png"),
+    }
+    for table in comparison_tables(result):
+        console.print(table)
+    say_files([*pictures.items(), *found.files.items()])

@@ -1,0 +1,1 @@
+"""Experiments: from a description to objects, a run and its figures."""

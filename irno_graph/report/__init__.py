@@ -1,0 +1,6 @@
+"""Reports: tables for the terminal and figures, made from an evaluation in its JSON form."""
+
+from irno_graph.report.figures import error_figure, rollout_figure, training_figure, write_figure
+from irno_graph.report.tables import comparison_tables
+
+__all__ = ["comparison_tables", "error_figure", "rollout_figure", "training_figure", "write_figure"]

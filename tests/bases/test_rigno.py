@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch_geometric.data import Batch
+
+from irno_graph.bases.rigno import RIGNO, Architecture, RegionalGraph
+from irno_graph.graph import Graph
+from irno_graph.mesh import periodic_box
+
+SMALL = Architecture(processor_steps=2, node_hidden=12, edge_hidden=10, use_time=False)
+
+
+@pytest.fixture
+def base():
+    return RIGNO(4, 4, architecture=SMALL).eval()
+
+
+def test_lead_time_zero_is_the_identity(base, box):
+    x = torch.randn(2, box.num_nodes, 4)
+    torch.testing.assert_close(base(x, box, lead_time=0.0), x)
+
+
+def test_the_stepper_integrates_the_network_in_physical_units(base, box):
+    """u + tau (sigma y + mu), with y the network's output for standardised u."""
+    mean, std = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([2.0, 1.0, 0.5, 0.1])
+    base.set_statistics(mean, std, 10 * mean, 10 * std)
+    x = torch.randn(3, box.num_nodes, 4)
+    with torch.no_grad():
+        y = base.network((x - mean) / std, base.regional_graph(box), lead_time=torch.full((3,), 0.2))
+        torch.testing.assert_close(base(x, box, lead_time=0.2), x + 0.2 * (10 * std * y + 10 * mean))
+
+
+def test_lead_times_may_differ_from_sample_to_sample(base, box):
+    x = torch.randn(3, box.num_nodes, 4)
+    together = base(x, box, lead_time=torch.tensor([0.1, 0.2, 0.3]))
+    torch.testing.assert_close(together[2], base(x[2], box, lead_time=0.3), rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_graphs_equals_one_by_one(base, box):
+    other = Graph.from_mesh(periodic_box(90, seed=8))
+    x, z = torch.randn(box.num_nodes, 4), torch.randn(90, 4)
+    together = base(torch.cat([x, z]), Batch.from_data_list([box, other]))
+    torch.testing.assert_close(together, torch.cat([base(x, box), base(z, other)]), rtol=1e-4, atol=1e-5)
+
+
+def test_turning_the_features_is_turning_the_points(box):
+    """`moved` keeps the edges and turns vectors and coordinates as building from turned points would."""
+    points = box.pos.numpy()
+    index = torch.randperm(len(points))[: len(points) // 4].numpy()
+    options = {"domain": ((0.0, 0.0), (1.0, 1.0)), "periodic": True, "region_index": index, "levels": 1}
+    quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    moved = RegionalGraph.build(points, **options).moved(quarter, torch.zeros(2))
+    turned = torch.stack([1.0 - box.pos[:, 1], box.pos[:, 0]], dim=-1).numpy() % 1.0
+    built = RegionalGraph.build(turned, **options)
+    torch.testing.assert_close(moved.node_features, built.node_features, atol=1e-5, rtol=0)
+    for name in ("p2r", "r2p"):
+        a, b = getattr(moved, name), getattr(built, name)
+        assert torch.equal(a.senders, b.senders)
+        assert torch.equal(a.receivers, b.receivers)
+        torch.testing.assert_close(a.features, b.features, atol=1e-5, rtol=0)
+
+
+def test_every_node_is_reached_by_the_decoder():
+    """No edge is ever cut off: each node is the receiver of at least one edge from a regional node."""
+    points = periodic_box(600, seed=1).points
+    for seed in range(5):
+        graph = RegionalGraph.build(points, domain=((0.0, 0.0), (1.0, 1.0)), periodic=True, seed=seed)
+        assert len(graph.r2p.receivers.unique()) == 600
+
+
+def test_no_weight_is_dead(base, box):
+    base(torch.randn(2, box.num_nodes, 4), box).square().sum().backward()
+    dead = [name for name, p in base.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert dead == []
+
+
+def test_bad_input_is_refused(base, box):
+    with pytest.raises(ValueError, match="channels=4"):
+        base(torch.zeros(box.num_nodes, 3), box)
+    with pytest.raises(ValueError, match="periodic in every axis"):
+        base(torch.zeros(25, 4), Graph.from_grid((5, 5)))
+    with pytest.raises(ValueError, match="at least 4 regional nodes"):
+        RegionalGraph.build(box.pos.numpy()[:12], domain=((0.0, 0.0), (1.0, 1.0)), periodic=True)

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from irno_graph.experiments.config import read_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+GOOD = """
+data:
+  train: [{nodes: 64, trajectories: 2, seed: 1}]
+  valid: [{nodes: 64, trajectories: 2, seed: 2}]
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_file_in_configs_is_read(path):
+    assert read_config(path).name != "experiment"
+
+
+def test_defaults_fill_what_is_left_out(tmp_path):
+    config = read_config(written(tmp_path, GOOD))
+    assert config.corrector.alpha == 0.25
+    assert config.data.train[0].nodes == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("\ncorrector: {alhpa: 0.3}", "alhpa"),
+        ("\ncorrector: {fit: {batch_sise: 3}}", "batch_sise"),
+        ("\ncorrector: {steps: many}", "corrector.steps"),
+        ("\ncorrector: {alpha: 1.5}", "corrector.alpha"),
+        ("\nbase: {fit: {optimizer_steps: 0}}", "base.fit.optimizer_steps"),
+        ("\nbase: [", "YAML"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read_config(written(tmp_path, GOOD + change))
+    assert "config.yaml" in str(caught.value)
+
+
+def test_a_seed_is_used_for_one_set_only(tmp_path):
+    with pytest.raises(ValueError, match="seed of its own"):
+        read_config(written(tmp_path, GOOD.replace("seed: 2", "seed: 1")))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match="nothing"):
+        read_config(tmp_path / "none.yaml")

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch_geometric.data import Batch
+
+from irno_graph import metrics
+from irno_graph.graph import Graph
+from irno_graph.mesh import periodic_box
+
+RELATIVE = [metrics.relative_l1, metrics.relative_l2]
+
+
+@pytest.mark.parametrize("metric", RELATIVE)
+def test_relative_errors_of_a_scaled_truth(metric, box):
+    truth = torch.randn(4, box.num_nodes, 3, dtype=torch.float64)
+    error = metric(truth * torch.tensor([1.1, 0.7, 1.0]).double(), truth, box)
+    torch.testing.assert_close(error, torch.tensor([0.1, 0.3, 0.0]).double().expand(4, 3), atol=1e-7, rtol=1e-6)
+
+
+def test_masses_weigh_the_nodes():
+    """An error on the part x < 1/2 only, of a truth of one, is sqrt(area of that part's nodes)."""
+    graph = Graph.from_mesh(periodic_box(200, seed=2))
+    left = (graph.pos[:, :1] < 0.5).double()
+    truth = torch.ones(200, 1, dtype=torch.float64)
+    expected = graph.mass[left[:, 0] > 0].sum().sqrt()
+    torch.testing.assert_close(metrics.relative_l2(truth + left, truth, graph)[0], expected)
+    torch.testing.assert_close(metrics.relative_l1(truth + left, truth, graph)[0], expected.square())
+
+
+def test_joint_error_takes_the_channels_as_one_vector(box):
+    truth = torch.randn(box.num_nodes, 2, dtype=torch.float64)
+    angle = torch.tensor(0.4, dtype=torch.float64)
+    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
+    prediction = truth + 0.2 * torch.randn_like(truth)
+    for metric in RELATIVE[1:]:
+        before = metric(prediction, truth, box, joint=True)
+        torch.testing.assert_close(metric(prediction @ turn.T, truth @ turn.T, box, joint=True), before)
+
+
+def test_vrmse_of_the_mean_is_one(box):
+    truth = torch.randn(box.num_nodes, 1, dtype=torch.float64)
+    mean = (box.mass @ truth / box.mass.sum()).expand_as(truth)
+    torch.testing.assert_close(metrics.vrmse(mean, truth, box), torch.ones(1).double())
+
+
+@pytest.mark.parametrize("metric", [*RELATIVE, metrics.vrmse])
+def test_a_batch_has_one_result_per_graph(metric, box):
+    other = Graph.from_mesh(periodic_box(70, seed=5))
+    pairs = [(torch.randn(g.num_nodes, 2), torch.randn(g.num_nodes, 2), g) for g in (box, other)]
+    together = metric(*(torch.cat([p[i] for p in pairs]) for i in range(2)), Batch.from_data_list([box, other]))
+    torch.testing.assert_close(together, torch.stack([metric(*pair) for pair in pairs]))
+
+
+def test_fields_that_do_not_match_are_refused(box):
+    truth = torch.ones(box.num_nodes, 2)
+    with pytest.raises(ValueError, match="agree in nodes and channels"):
+        metrics.relative_l2(truth[:, :1], truth, box)
+    truth[3] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        metrics.vrmse(truth, truth, box)
