@@ -4,14 +4,22 @@
 >>> graph = ig.Graph.from_grid((8, 8), period=(1.0, 1.0))
 >>> graph.num_nodes
 64
+
+Names are imported when they are first used, so that a command's `--help` does not wait for torch.
 """
 
-from irno_graph import bases, correctors, losses, metrics, rollout
-from irno_graph.graph import Graph
-from irno_graph.mesh import Mesh, MeshError, read_mesh, write_mesh, write_series
-from irno_graph.refine import IRNO, Refinement, Scaling, Status, load, save
-from irno_graph.rollout import Trajectory
-from irno_graph.spectral import EigenBasis
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from irno_graph import bases, correctors, losses, metrics
+    from irno_graph.graph import Graph
+    from irno_graph.mesh import Mesh, MeshError, read_mesh, write_mesh, write_series
+    from irno_graph.refine import IRNO, Refinement, Scaling, Status, load, save
+    from irno_graph.rollout import Trajectory, rollout
+    from irno_graph.spectral import EigenBasis
 
 __all__ = [
     "IRNO",
@@ -34,3 +42,24 @@ __all__ = [
     "write_mesh",
     "write_series",
 ]
+
+_ROOMS = ("bases", "correctors", "losses", "metrics", "rollout")  # `rollout` is a module that can be called
+_HOMES = {
+    "Graph": "graph",
+    "EigenBasis": "spectral",
+    "Trajectory": "rollout",
+    **dict.fromkeys(("Mesh", "MeshError", "read_mesh", "write_mesh", "write_series"), "mesh"),
+    **dict.fromkeys(("IRNO", "Refinement", "Scaling", "Status", "load", "save"), "refine"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"irno_graph.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"irno_graph.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'irno_graph' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -62,7 +62,7 @@ def magnitude_distance(estimate: Tensor, truth: Tensor, basis: EigenBasis) -> Te
 
 
 class SpectralLoss(nn.Module):
-    """sum_i w_i d_i over the modes of the graph's Laplacian, w_i = rho_i / mean rho, rho_i = 1 + (omega_i / omega_nyq)^p.
+    """sum_i w_i d_i over the modes of the Laplacian, w_i = rho_i / mean rho, rho_i = 1 + (omega_i / omega_nyq)^p.
 
     p goes linearly from `p_start` at the first step to `p_end` at the last. The part outside the first modes is one
     more band, with the energy ||e||^2 - sum_i c_i^2 and the mean of the last mode's frequency and Nyquist's.

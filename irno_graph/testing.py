@@ -21,7 +21,12 @@ def renumbered(graph: Graph, order: Tensor) -> Graph:
 
 
 def assert_permutation_equivariant(
-    function: Callable[..., Tensor], fields: Sequence[Tensor], graph: Graph, *, tolerance: float, seed: int = 0
+    function: Callable[..., Tensor],
+    fields: Sequence[Tensor],
+    graph: Graph,
+    *,
+    tolerance: float,
+    seed: int = 0,
 ) -> None:
     """Assert function(P fields, P graph) = P function(fields, graph) for a random renumbering P of the nodes.
 
@@ -39,7 +44,9 @@ def assert_permutation_equivariant(
     expected = function(*fields, graph)[..., order, :]
     got = function(*(field[..., order, :] for field in fields), renumbered(graph, order))
     difference = float(((got - expected).abs().max() / expected.abs().max()).detach())
-    assert difference <= tolerance, f"renumbering the nodes changes the values by {difference:.2e} > {tolerance:.0e}"
+    assert difference <= tolerance, (
+        f"renumbering the nodes changes the values by {difference:.2e} > {tolerance:.0e}"
+    )
 
 
 def assert_converges(sizes: Sequence[float], errors: Sequence[float], order: float) -> None:

@@ -53,7 +53,9 @@ def test_magnitude_distance_does_not_depend_on_signs_or_rotations():
     rotated = basis.vectors.clone()
     for space in basis.eigenspaces.unique():
         columns = (basis.eigenspaces == space).nonzero().squeeze(-1)
-        q, _ = torch.linalg.qr(torch.randn(len(columns), len(columns), generator=generator, dtype=torch.float64))
+        q, _ = torch.linalg.qr(
+            torch.randn(len(columns), len(columns), generator=generator, dtype=torch.float64)
+        )
         rotated[:, columns] = basis.vectors[:, columns] @ q
     h, y = (torch.randn(64, 1, generator=generator, dtype=torch.float64) for _ in range(2))
     mass = basis.mass[:, None]

@@ -13,7 +13,9 @@ RELATIVE = [metrics.relative_l1, metrics.relative_l2]
 def test_relative_errors_of_a_scaled_truth(metric, box):
     truth = torch.randn(4, box.num_nodes, 3, dtype=torch.float64)
     error = metric(truth * torch.tensor([1.1, 0.7, 1.0]).double(), truth, box)
-    torch.testing.assert_close(error, torch.tensor([0.1, 0.3, 0.0]).double().expand(4, 3), atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(
+        error, torch.tensor([0.1, 0.3, 0.0]).double().expand(4, 3), atol=1e-7, rtol=1e-6
+    )
 
 
 def test_masses_weigh_the_nodes():
@@ -46,7 +48,9 @@ def test_vrmse_of_the_mean_is_one(box):
 def test_a_batch_has_one_result_per_graph(metric, box):
     other = Graph.from_mesh(periodic_box(70, seed=5))
     pairs = [(torch.randn(g.num_nodes, 2), torch.randn(g.num_nodes, 2), g) for g in (box, other)]
-    together = metric(*(torch.cat([p[i] for p in pairs]) for i in range(2)), Batch.from_data_list([box, other]))
+    together = metric(
+        *(torch.cat([p[i] for p in pairs]) for i in range(2)), Batch.from_data_list([box, other])
+    )
     torch.testing.assert_close(together, torch.stack([metric(*pair) for pair in pairs]))
 
 

@@ -23,7 +23,12 @@ class Callable(nn.Module):
         self.function = function
 
     def forward(
-        self, x: Tensor, graph: Graph, *, time: Tensor | float | None = None, lead_time: Tensor | float | None = None
+        self,
+        x: Tensor,
+        graph: Graph,
+        *,
+        time: Tensor | float | None = None,
+        lead_time: Tensor | float | None = None,
     ) -> Tensor:
         """The function's value; `time` and `lead_time` are not passed on."""
         return self.function(x, graph)

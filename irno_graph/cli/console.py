@@ -16,7 +16,14 @@ console = Console(highlight=False)
 def stage(sentence: str) -> Iterator[Callable[[int, int], None]]:
     """Say what is being done, and show progress(done, total) with the time left."""
     console.print(f"{sentence} ...", markup=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "elapsed,", TimeRemainingColumn(), "left")
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        "elapsed,",
+        TimeRemainingColumn(),
+        "left",
+    )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

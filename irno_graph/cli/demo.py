@@ -25,7 +25,9 @@ def demo(
     from irno_graph.report.figures import require_matplotlib
 
     require_matplotlib()
-    console.print(f"Rollouts of {model} on new compressible flows, with and without refinement.", markup=False)
+    console.print(
+        f"Rollouts of {model} on new compressible flows, with and without refinement.", markup=False
+    )
     found = run_demo(
         output,
         model=model,

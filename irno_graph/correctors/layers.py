@@ -34,8 +34,9 @@ class Message(nn.Module):
         message = gather(self.source(source), links.sources) + shift
         if self.target is not None and target is not None:
             message = message + gather(self.target(target), links.targets)
-        message = torch.addcmul(functional.silu(message), functional.silu(message), gate)
-        return self.out(segment_mean(message, links.targets, links.inverse_degree))
+        active = functional.silu(message)
+        gated = torch.addcmul(active, active, gate)
+        return self.out(segment_mean(gated, links.targets, links.inverse_degree))
 
 
 class GraphLayer(nn.Module):

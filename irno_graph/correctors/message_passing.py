@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from irno_graph.correctors.layers import GraphLayer, Transfer
 from irno_graph.graph import Graph
-from irno_graph.graph.hierarchy import Level, hierarchy
+from irno_graph.graph.hierarchy import Level, Links, hierarchy
 from irno_graph.nn.fields import check_field
 
 
@@ -59,6 +59,16 @@ class _GraphCorrector(nn.Module):
         return value.reshape(*leading, *value.shape[-2:])
 
 
+class Steps(nn.ModuleList):
+    """Several layers on one level, one after the other."""
+
+    def forward(self, latent: Tensor, links: Links) -> Tensor:
+        """The latents after all layers."""
+        for layer in self:
+            latent = layer(latent, links)
+        return latent
+
+
 class MessagePassing(_GraphCorrector):
     """`layers` steps of message passing on the graph's own edges.
 
@@ -82,7 +92,7 @@ class MessagePassing(_GraphCorrector):
         small: float = 0.1,
     ) -> None:
         super().__init__(in_channels, channels, hidden, small)
-        self.layers = nn.ModuleList(GraphLayer(hidden, dim) for _ in range(layers))
+        self.layers = Steps(GraphLayer(hidden, dim) for _ in range(layers))
         self._config = {"hidden": hidden, "layers": layers, "dim": dim, "small": small}
 
     def config(self) -> dict[str, object]:
@@ -92,9 +102,7 @@ class MessagePassing(_GraphCorrector):
     def process(self, latent: Tensor, graph: Graph) -> Tensor:
         """Steps on the graph's edges."""
         (level,) = hierarchy(graph, 0)
-        for layer in self.layers:
-            latent = layer(latent, level.links)
-        return latent
+        return self.layers(latent, level.links)
 
 
 class MultiscaleMessagePassing(_GraphCorrector):
@@ -124,8 +132,8 @@ class MultiscaleMessagePassing(_GraphCorrector):
         super().__init__(in_channels, channels, hidden, small)
         self.levels = levels
 
-        def steps() -> nn.ModuleList:
-            return nn.ModuleList(GraphLayer(hidden, dim) for _ in range(layers))
+        def steps() -> Steps:
+            return Steps(GraphLayer(hidden, dim) for _ in range(layers))
 
         self.down = nn.ModuleList(steps() for _ in range(levels))
         self.bottom = steps()
@@ -145,13 +153,8 @@ class MultiscaleMessagePassing(_GraphCorrector):
     def _cycle(self, latent: Tensor, levels: tuple[Level, ...], depth: int) -> Tensor:
         level = levels[depth]
         if level.restrict is None or level.prolong is None:
-            for layer in self.bottom:
-                latent = layer(latent, level.links)
-            return latent
-        for layer in self.down[depth]:  # type: ignore[union-attr]
-            latent = layer(latent, level.links)
+            return self.bottom(latent, level.links)
+        latent = self.down[depth](latent, level.links)
         coarse = self._cycle(self.restrict[depth](latent, level.restrict), levels, depth + 1)
         latent = latent + self.prolong[depth](coarse, level.prolong)
-        for layer in self.up[depth]:  # type: ignore[union-attr]
-            latent = layer(latent, level.links)
-        return latent
+        return self.up[depth](latent, level.links)

@@ -41,5 +41,7 @@ class Moments:
             raise ValueError("moments need at least one value, got none: is the training split empty?")
         std = (spread / count).sqrt()
         if not (torch.isfinite(mean).all() and torch.isfinite(std).all()):
-            raise ValueError(f"the training data should be finite, got mean {mean.tolist()}: repair the file.")
+            raise ValueError(
+                f"the training data should be finite, got mean {mean.tolist()}: repair the file."
+            )
         return Moments(mean, torch.where(std > 0, std, torch.ones_like(std)))

@@ -82,7 +82,9 @@ class TrajectoryFile(Dataset[Tensor]):
         bad = (~torch.isfinite(values)).flatten(1).any(dim=1)
         if bad.any():
             first = range(*part.indices(len(self)))[int(bad.nonzero()[0])]
-            raise ValueError(f"trajectory {first} of `{self.path}` has values that are NaN or infinite: leave it out.")
+            raise ValueError(
+                f"trajectory {first} of `{self.path}` has values that are NaN or infinite: leave it out."
+            )
         return values
 
     def mesh(self) -> Mesh:

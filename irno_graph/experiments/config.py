@@ -107,7 +107,9 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         what = str(error).splitlines()[0]
         raise ConfigError(f"`{file}`, key `{key}`: {what}; compare with the files in configs/.") from error
     except Exception as error:  # the YAML reader's own errors are of several kinds
-        raise ConfigError(f"`{file}` should be a YAML mapping, got: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"`{file}` should be a YAML mapping, got: {' '.join(str(error).split())}"
+        ) from error
     assert isinstance(config, ExperimentConfig)
     _check(config, file)
     return config
@@ -130,4 +132,6 @@ def _check(config: ExperimentConfig, file: Path) -> None:
             raise ConfigError(f"`{file}`, key `{key}` should be {expected}: change it.")
     seeds = [one.seed for one in (*config.data.train, *config.data.valid, *config.data.test)]
     if len(set(seeds)) != len(seeds):
-        raise ConfigError(f"`{file}`: every set in `data` needs a seed of its own, got {seeds}: no trajectory twice.")
+        raise ConfigError(
+            f"`{file}`: every set in `data` needs a seed of its own, got {seeds}: no trajectory twice."
+        )

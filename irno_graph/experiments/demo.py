@@ -1,4 +1,4 @@
-"""The demonstration: flows that no model has seen, on a mesh that no model has seen, with and without refinement."""
+"""The demonstration: unseen flows on an unseen mesh, rolled out with and without refinement."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run_demo(
     seed: int = SEED,
     stage: Stage = quiet_stage,
 ) -> Demo:
-    """Generate unseen CE-Gauss flows on an unseen mesh, roll `model` out with and without refinement, compare.
+    """Generate unseen CE-Gauss flows on an unseen mesh and roll `model` out with and without refinement.
 
     Writes data.nc, mesh.vtu, rollout.xdmf with rollout.h5 (first trajectory) and result.json to `output`.
 
@@ -100,10 +100,14 @@ def run_demo(
         "rollout for ParaView": folder / "rollout.xdmf",
         "all figures": folder / "result.json",
     }
-    known = "which none of the model's data sets used" if "trajectory_base_seeds" in about else "which it may know"
+    known = (
+        "which none of the model's data sets used"
+        if "trajectory_base_seeds" in about
+        else "which it may know"
+    )
     sentence = (
-        f"Solving {trajectories} flows on {solver_res} x {solver_res} cells, for a mesh of {nodes} nodes, both of "
-        f"seed {seed}, {known} (the first time the solver is compiled)"
+        f"Solving {trajectories} flows on {solver_res} x {solver_res} cells, for a mesh of {nodes} nodes, "
+        f"both of seed {seed}, {known} (the first time the solver is compiled)"
     )
     with stage(sentence) as report:
         source = _generated(
@@ -113,7 +117,9 @@ def run_demo(
     write_mesh(files["the mesh"], mesh)
     graph = Graph.from_mesh(mesh).to(usable_device(device))
     truth = snapshots(source, network.lead_time)
-    with stage(f"Rolling out {TIME_STEPS} time steps with 0 and with {network.steps} refinement steps") as report:
+    with stage(
+        f"Rolling out {TIME_STEPS} time steps with 0 and with {network.steps} refinement steps"
+    ) as report:
         evaluation = compare_rollouts(network, truth, graph, chunk=4, progress=report)
     fields = _first_fields(network, truth, graph)
     series = {f"{run} {name}": values for run, own in fields.items() for name, values in own.items()}

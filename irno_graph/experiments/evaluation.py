@@ -80,7 +80,7 @@ def flow_errors(states: Tensor, truth: Tensor, graph: Graph, mean: Tensor) -> di
     """||states - truth|| / ||truth - mean|| per group, in the mass-weighted 2-norm over the nodes.
 
     "velocity" takes both components as one vector, without a mean; "pressure" and "density" are measured
-    against their fluctuations about the mean state; "vorticity" is computed on the graph from both velocities.
+    against their fluctuations about the mean state; "vorticity" is that of both velocities on the graph.
 
     Args:
         states: `[..., nodes, channels=4]` (rho, vx, vy, p); leading dimensions are kept.
@@ -197,7 +197,8 @@ def usable_device(name: str) -> torch.device:
         raise ValueError(f"`device` should be 'cpu' or 'cuda', got '{name}'.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"`device` should be there, got '{name}' with {torch.cuda.device_count()} CUDA devices: use 'cpu'."
+            f"`device` should be there, got '{name}' with {torch.cuda.device_count()} CUDA devices: "
+            "use 'cpu'."
         )
     return device
 
@@ -241,7 +242,7 @@ def roll_out_file(
 
 
 def flow_fields(states: Tensor, graph: Graph) -> dict[str, np.ndarray]:
-    """Density, velocity, pressure and vorticity, `[times, nodes]` or `[times, nodes, 2]`, for `write_series`."""
+    """Density, velocity, pressure and vorticity, `[times, nodes]` or `[times, nodes, 2]`."""
     state = states.detach()
     fields = {
         "density": state[..., 0],
@@ -253,7 +254,7 @@ def flow_fields(states: Tensor, graph: Graph) -> dict[str, np.ndarray]:
 
 
 def write_rollout(path: str | os.PathLike[str], trajectory: Trajectory, mesh: Mesh, graph: Graph) -> Path:
-    """Write one sample's rollout: `.xdmf` or `.pvd` for ParaView, `.nc` in the layout that `TrajectoryFile` reads.
+    """Write one sample's rollout: `.xdmf` or `.pvd` for ParaView, `.nc` as `TrajectoryFile` reads it.
 
     Raises:
         MeshError: for another suffix.

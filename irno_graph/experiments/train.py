@@ -73,14 +73,14 @@ def read_sets(config: ExperimentConfig, part: str, device: str, report: Report) 
         path = Path(config.data.folder) / (f"{part}-{number}.nc")
         if not path.is_file():
             report(f"generating {path}: {wanted.trajectories} trajectories on {wanted.nodes} nodes")
-            generate_set(config, wanted, path)
+            generate_set(config, wanted, path, report)
         file = TrajectoryFile(path)
         _check_made_by(file, wanted, config)
         found.append(TrajectorySet(file.graph().to(device), file.read()))
     return found
 
 
-def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path) -> None:
+def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path, report: Report = print) -> None:
     """Generate one file of the experiment."""
     generate(
         path,
@@ -91,6 +91,7 @@ def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path) -> Non
         seed=wanted.seed,
         save_every=config.data.save_every,
         final_time=config.data.final_time,
+        progress=lambda done, total: report(f"  {done} of {total} trajectories"),
     )
 
 
@@ -119,7 +120,9 @@ def train_control(config: ExperimentConfig, device: str, report: Report) -> Path
     sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
     base = _finished_base(config)
     base.requires_grad_(True)
-    settings = FitConfig(**{**asdict(config.base.fit), "optimizer_steps": config.corrector.fit.optimizer_steps})
+    settings = FitConfig(
+        **{**asdict(config.base.fit), "optimizer_steps": config.corrector.fit.optimizer_steps}
+    )
     return _fit_base(config, base, sets, valid, settings, "control", device, report)
 
 
@@ -128,7 +131,9 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     lightning.seed_everything(config.seed + 2, verbose=False)
     sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
     wanted = config.corrector
-    corrector = MultiscaleMessagePassing(4, 4, hidden=wanted.hidden, layers=wanted.layers, levels=wanted.levels)
+    corrector = MultiscaleMessagePassing(
+        4, 4, hidden=wanted.hidden, layers=wanted.layers, levels=wanted.levels
+    )
     model = IRNO(_finished_base(config), corrector, alpha=wanted.alpha, steps=wanted.steps).to(device)
     report("the base's answers to the training pairs, and its rollouts")
     pairs = [true_pairs(model, part) for part in sets]
@@ -196,7 +201,9 @@ def _finished_base(config: ExperimentConfig) -> RIGNO:
         raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
     base = load(path)
     if not isinstance(base, RIGNO):
-        raise ValueError(f"`{path}` should hold a RIGNO, got {type(base).__name__}: run the base stage again.")
+        raise ValueError(
+            f"`{path}` should hold a RIGNO, got {type(base).__name__}: run the base stage again."
+        )
     return base
 
 
@@ -211,7 +218,9 @@ def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentCo
     got = {name: made.get(name) for name in expected} | {"nodes": file.shape[2], "trajectories": len(file)}
     expected |= {"nodes": wanted.nodes, "trajectories": wanted.trajectories}
     if got != expected:
-        raise ConfigError(f"`{file.path}` was made with {got}, the config wants {expected}: move the file away.")
+        raise ConfigError(
+            f"`{file.path}` was made with {got}, the config wants {expected}: move the file away."
+        )
 
 
 def _about(config: ExperimentConfig) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+TRUNCATED_STD = 0.87962566103423978  # of a standard normal cut off at 2
 
 
 class LeadTimeCorrection(nn.Module):
@@ -57,34 +60,37 @@ class Block(nn.Module):
         hidden = width if hidden_width is None else hidden_width
         widths = [sum(in_widths)] + [hidden] * hidden_layers + [width]
         self.in_widths = tuple(in_widths)
-        self.layers = nn.ModuleList(
-            nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(widths))
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
-            bound = 0.87962566103423978
-            nn.init.trunc_normal_(layer.weight, std=1.0, a=-2.0, b=2.0)
-            with torch.no_grad():
-                layer.weight.div_(bound * math.sqrt(layer.in_features))
+            std = 1.0 / (TRUNCATED_STD * math.sqrt(layer.in_features))
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2.0 * std, b=2.0 * std)
             nn.init.zeros_(layer.bias)
         self.norm_scale = nn.Parameter(torch.ones(width)) if norm else None
         self.norm_shift = nn.Parameter(torch.zeros(width)) if norm else None
         self.correction = None if correction_hidden is None else LeadTimeCorrection(width, correction_hidden)
 
+    @property
+    def _first(self) -> nn.Linear:
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
     def project(self, value: Tensor, position: int) -> Tensor:
         """The first layer's part for input number `position`, without bias."""
         start = sum(self.in_widths[:position])
-        return functional.linear(value, self.layers[0].weight[:, start : start + self.in_widths[position]])
+        return functional.linear(value, self._first.weight[:, start : start + self.in_widths[position]])
 
     def finish(self, first: Tensor, lead_time: Tensor | None = None) -> Tensor:
         """The rest of the block, from the summed projections `[rows, samples, hidden]` (bias not yet added)."""
-        value = first + self.layers[0].bias
+        value = first + self._first.bias
         for layer in self.layers[1:]:
             value = layer(functional.silu(value))
         if self.norm_scale is None or self.norm_shift is None:
             return value
         value = functional.layer_norm(value, value.shape[-1:], eps=1e-6)
-        scale, shift = self.norm_scale, self.norm_shift
+        scale: Tensor = self.norm_scale
+        shift: Tensor = self.norm_shift
         if self.correction is not None and lead_time is not None:
             factor, offset = self.correction(lead_time)  # [samples, width]
             scale, shift = factor * scale, torch.addcmul(offset, factor, shift)

@@ -84,7 +84,9 @@ def load(path_or_name: str | os.PathLike[str]) -> Any:
     except (KeyError, TypeError, RuntimeError) as error:
         raise StorageError(f"`{path}` does not describe a model of this version: {error}") from error
     if weights_hash(model) != description.get("weights_hash"):
-        raise StorageError(f"the weights in `{path}` do not have the hash they were saved with: fetch it again.")
+        raise StorageError(
+            f"the weights in `{path}` do not have the hash they were saved with: fetch it again."
+        )
     return model.eval()
 
 
@@ -111,12 +113,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             header = (file.metadata() or {}).get(HEADER)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header is None:
-            raise StorageError(f"`{path}` is a safetensors file of something else: it has no `{HEADER}` entry.")
+            raise StorageError(
+                f"`{path}` is a safetensors file of something else: it has no `{HEADER}` entry."
+            )
         description = json.loads(header)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise StorageError(f"`{path}` should be a model written by irno_graph.save, got: {error}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise StorageError(f"`{path}` should have format {FORMAT}, got {description!r:.80}: use a matching version.")
+        raise StorageError(
+            f"`{path}` should have format {FORMAT}, got {description!r:.80}: use a matching version."
+        )
     return description, tensors
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 GREY, BLUE, ORANGE, GREEN = "#6b7280", "#2563a8", "#d9601a", "#2f8f5b"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -33,7 +33,11 @@ STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-RUNS = {"base": ("base alone", GREY, "o"), "control": ("control", GREEN, "^"), "refined": ("refined", BLUE, "s")}
+RUNS = {
+    "base": ("base alone", GREY, "o"),
+    "control": ("control", GREEN, "^"),
+    "refined": ("refined", BLUE, "s"),
+}
 CURVES = {"valid_one_step": "one step from the truth", "valid_rollout": "rolled out"}
 
 
@@ -70,14 +74,14 @@ def rollout_figure(
     mesh: Mesh,
     fields: Mapping[str, np.ndarray],
     *,
-    times: Sequence[float],
+    times: Sequence[float] | np.ndarray,
     rows: Sequence[int] = (1, 4, 7),
     quantity: str = "vorticity",
 ) -> Figure:
-    """Truth, base, refined, and the absolute errors of both, on the mesh, one row for each time step of `rows`.
+    """Truth, base, refined and the absolute errors of both, on the mesh, a row for each time step of `rows`.
 
-    Within a row the three fields share symmetric limits (from the truth), and the two errors share theirs; one
-    in two hundred values is beyond its limit.
+    Within a row the three fields share symmetric limits (from the truth), and the two errors share theirs;
+    one in two hundred values is beyond its limit.
 
     Args:
         mesh: triangles; where it is periodic the whole box is drawn.
@@ -109,7 +113,13 @@ def rollout_figure(
         for axis, (value, colours, low, high) in zip(axes[place], panels, strict=True):
             axis.set(aspect="equal", xticks=[], yticks=[])
             if np.isfinite(value).all():
-                arguments = {"cmap": colours, "vmin": low, "vmax": high, "shading": "gouraud", "rasterized": True}
+                arguments = {
+                    "cmap": colours,
+                    "vmin": low,
+                    "vmax": high,
+                    "shading": "gouraud",
+                    "rasterized": True,
+                }
                 drawn.append(axis.tripcolor(*points.T, triangles, value[source], **arguments))
             else:
                 axis.text(0.5, 0.5, "ended", ha="center", va="center", transform=axis.transAxes)
@@ -117,7 +127,9 @@ def rollout_figure(
         axes[place, 0].set_ylabel(f"time step {row}\nt = {times[row]:.2g}")
         _bar(figure, drawn, axes[place, :3], "RdBu_r", quantity, "both")
         _bar(figure, drawn, axes[place, 3:], "magma_r", "absolute error", "max")
-    for axis, title in zip(axes[0], ("truth", "base alone", "refined", "|base - truth|", "|refined - truth|"), strict=True):
+    for axis, title in zip(
+        axes[0], ("truth", "base alone", "refined", "|base - truth|", "|refined - truth|"), strict=True
+    ):
         axis.set_title(title)
     return figure
 
@@ -145,7 +157,9 @@ def error_figure(result: Mapping[str, Any]) -> Figure:
             if gain is not None and error is not None:
                 place = {"xytext": (0, -9), "textcoords": "offset points", "ha": "center", "va": "top"}
                 axis.annotate(f"{gain:+.0f}%", (step, 100 * error), color=BLUE, fontsize=7.5, **place)
-        axis.set(title=group, xlabel="time step", xticks=steps if len(steps) <= 10 else steps[:: len(steps) // 7])
+        axis.set(
+            title=group, xlabel="time step", xticks=steps if len(steps) <= 10 else steps[:: len(steps) // 7]
+        )
         axis.set_xlim(0.5, steps[-1] + 0.5)
         axis.set_ylim(bottom=-0.09 * axis.get_ylim()[1])  # room for the gains
     panels[0].set_ylabel("relative L2 error in %")
@@ -172,7 +186,9 @@ def training_figure(runs: Mapping[str, str | os.PathLike[str]]) -> Figure:
     for axis, (name, title) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         for place, (label, curves) in enumerate(read.items()):
             steps, values = curves[name]
-            axis.plot(steps, values, color=colours[place % 4], linewidth=1.6, marker=".", markersize=4, label=label)
+            axis.plot(
+                steps, values, color=colours[place % 4], linewidth=1.6, marker=".", markersize=4, label=label
+            )
             last = {"xytext": (4, 0), "textcoords": "offset points", "fontsize": 7.5, "va": "center"}
             axis.annotate(f"{values[-1]:.3g}", (steps[-1], values[-1]), color=colours[place % 4], **last)
         axis.set(title=f"validation, {title}", xlabel="optimiser steps", yscale="log")
@@ -195,7 +211,7 @@ def write_figure(figure: Figure, path: str | os.PathLike[str], *, dots_per_inch:
 def drawn_triangles(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points `[drawn, 2]`, triangles `[any, 3]` on them, and the mesh's point `[drawn]` that each one shows.
 
-    Triangles of a periodic mesh are unwrapped, and those that stick out of the box are drawn at both its ends:
+    Triangles of a periodic mesh are unwrapped, and those that stick out of the box are drawn at both ends:
     they cover the box without a gap.
 
     Raises:
@@ -243,7 +259,7 @@ def _bar(
     if shown:
         bar = figure.colorbar(shown[0], ax=list(axes), shrink=0.86, aspect=16, pad=0.015, extend=extend)
         bar.set_label(label, labelpad=2)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
 
 def _largest(*fields: np.ndarray) -> float:

@@ -33,8 +33,7 @@ def comparison_tables(result: Mapping[str, Any]) -> Iterator[Table]:
 def _block(result: Mapping[str, Any], steps: Sequence[int]) -> Table:
     samples, count = int(result["samples"]), int(result["steps"])
     table = Table(
-        title=f"Relative L2 error of rollouts in %, mean of {samples} "
-        f"{'trajectory' if samples == 1 else 'trajectories'}, {count} refinement steps",
+        title=f"Relative L2 error in % at each time step (trajectories: {samples}, K = {count})",
         caption=_caption(result.get("ended", {})),
         title_justify="left",
         caption_justify="left",

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from irno_graph.bases.rigno import RIGNO, RegionalGraph
@@ -55,7 +56,7 @@ class BaseTask(lightning.LightningModule):
     def training_step(self, task: Task, _: int) -> Tensor:
         """Loss of one batch."""
         part = self.train_sets[task.group]
-        x, y = pair_batch(part, task.index)
+        x, y = pair_batch(part, task.samples)
         generator = np.random.default_rng(task.seed)
         matrix = square_symmetries()[generator.integers(8)].to(self.device)
         shift = torch.from_numpy(generator.uniform(-1.0, 1.0, 2)).float().to(self.device)
@@ -78,7 +79,7 @@ class BaseTask(lightning.LightningModule):
     def validation_step(self, *_: object) -> None:
         """Everything happens in `on_validation_epoch_start`."""
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW and the annealed schedule, step by step."""
         optimizer = torch.optim.AdamW(self.base.parameters(), lr=self.learning_rate, weight_decay=1e-6)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: annealed(step, self.total_steps))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from irno_graph.data import Moments
@@ -127,10 +128,11 @@ class CorrectorTask(lightning.LightningModule):
         """The samples of `task`, from all sources one after the other."""
         sources = [source[task.group] for source in (self.pairs, self.rollouts, self.refined) if source]
         starts = np.cumsum([0] + [len(source.x) for source in sources])
-        number = np.searchsorted(starts, task.index.numpy(), side="right") - 1
-        rows = task.index.numpy() - starts[number]
+        number = np.searchsorted(starts, task.samples.numpy(), side="right") - 1
+        rows = task.samples.numpy() - starts[number]
         picked = [
-            [sources[source][field][row] for source, row in zip(number, rows, strict=True)] for field in range(3)
+            [sources[source][field][row] for source, row in zip(number, rows, strict=True)]
+            for field in range(3)
         ]
         return Samples(*(torch.stack(field).to(self.device) for field in picked))
 
@@ -158,14 +160,16 @@ class CorrectorTask(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Log errors on the validation sets, refined: after one step from the truth, and rolled out."""
         self.model.eval()
-        one, rolled = validation_errors(lambda x, graph: self.model(x, graph).value, self.valid_sets, self.spread)
+        one, rolled = validation_errors(
+            lambda x, graph: self.model(x, graph).value, self.valid_sets, self.spread
+        )
         self.log("valid_one_step", one)
         self.log("valid_rollout", rolled)
 
     def validation_step(self, *_: object) -> None:
         """Everything happens in `on_validation_epoch_start`."""
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with weight decay and the annealed schedule, step by step."""
         optimizer = torch.optim.AdamW(
             self.model.corrector.parameters(), lr=self.learning_rate, weight_decay=1e-5

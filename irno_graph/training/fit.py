@@ -38,7 +38,8 @@ def fit(
 ) -> None:
     """Train `task` for `total_steps` optimiser steps, from `folder`/last.ckpt on where there is one.
 
-    Writes metrics.csv and TensorBoard events to `folder`, and last.ckpt after each epoch of `epoch_batches`.
+    Writes csv/version_N/metrics.csv (one more N for each resume) and TensorBoard events to `folder`, and
+    last.ckpt after each epoch of `epoch_batches`.
     """
     last = folder / "last.ckpt"
     trainer = lightning.Trainer(
@@ -46,7 +47,7 @@ def fit(
         accelerator="gpu" if device.startswith("cuda") else "cpu",
         devices=1,
         logger=[
-            CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=50),
+            CSVLogger(folder, name="csv", flush_logs_every_n_steps=50),
             TensorBoardLogger(folder, name="", version="tensorboard"),
         ],
         callbacks=[

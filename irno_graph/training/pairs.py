@@ -31,7 +31,7 @@ class Task(NamedTuple):
     """One batch to be: which set, and which of its samples `[batch]`."""
 
     group: int
-    index: Tensor
+    samples: Tensor
     seed: int
 
 

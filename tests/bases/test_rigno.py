@@ -46,11 +46,16 @@ def test_turning_the_features_is_turning_the_points(box):
     """`moved` keeps the edges and turns vectors and coordinates as building from turned points would."""
     points = box.pos.numpy()
     index = torch.randperm(len(points))[: len(points) // 4].numpy()
-    options = {"domain": ((0.0, 0.0), (1.0, 1.0)), "periodic": True, "region_index": index, "levels": 1}
+
+    def build(at):
+        return RegionalGraph.build(
+            at, domain=((0.0, 0.0), (1.0, 1.0)), periodic=True, region_index=index, levels=1
+        )
+
     quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-    moved = RegionalGraph.build(points, **options).moved(quarter, torch.zeros(2))
+    moved = build(points).moved(quarter, torch.zeros(2))
     turned = torch.stack([1.0 - box.pos[:, 1], box.pos[:, 0]], dim=-1).numpy() % 1.0
-    built = RegionalGraph.build(turned, **options)
+    built = build(turned)
     torch.testing.assert_close(moved.node_features, built.node_features, atol=1e-5, rtol=0)
     for name in ("p2r", "r2p"):
         a, b = getattr(moved, name), getattr(built, name)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ def oracle(request):
     if not path.is_file():
         pytest.skip(f"the oracle data {path} is not on this machine")
     with np.load(path) as file:
-        data = {name: file[name] for name in file.files if not name.startswith(("grad", "adamw", "params_init"))}
+        data = {
+            name: file[name] for name in file.files if not name.startswith(("grad", "adamw", "params_init"))
+        }
     data["config"] = json.loads(str(data["config"]))
     return data
 
@@ -29,7 +32,7 @@ def regional_graphs(oracle) -> list[RegionalGraph]:
     return [
         RegionalGraph.build(
             points,
-            domain=tuple(map(tuple, oracle["config"]["domain"])),
+            domain=oracle["config"]["domain"],
             periodic=builder["periodic"],
             region_index=index,
             subsample_factor=builder["subsample_factor"],
@@ -57,7 +60,7 @@ def network_with_reference_weights(oracle) -> RIGNONetwork:
         ),
         coordinate_channels=16 if config["builder"]["periodic"] else 2,
     )
-    blocks = {
+    blocks: dict[str, Any] = {
         "encoder/gnn/encoder_edges_p2r": network.embed_p2r,
         "encoder/gnn/encoder_nodes_pnodes": network.embed_nodes,
         "encoder/gnn/encoder_nodes_rnodes": network.embed_regional,

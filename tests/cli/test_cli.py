@@ -22,7 +22,9 @@ MESH = periodic_box(48, seed=2)
 
 def write_flows(path: Path, *, channels: int = 5, spoil: bool = False, nodes: int = 48) -> Path:
     x, y = 2 * np.pi * MESH.points.T
-    start = np.stack([0.1 + 0.01 * np.sin(x), np.sin(y), np.cos(x), 2.5 + 0.1 * np.cos(y), 6 + 0 * x], axis=-1)
+    start = np.stack(
+        [0.1 + 0.01 * np.sin(x), np.sin(y), np.cos(x), 2.5 + 0.1 * np.cos(y), 6 + 0 * x], axis=-1
+    )
     u = np.stack([start * (1 + 0.02 * n + 0.01 * k) for k in range(2) for n in range(8)]).reshape(2, 8, 48, 5)
     if spoil:
         u[1, 3, 7, 2] = np.nan
@@ -116,7 +118,9 @@ def test_mesh_info_counts(place: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert found["points"] == "3 in 2 dimensions"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["demo", "--help"], ["data", "ce-gauss", "--help"], ["version"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["demo", "--help"], ["data", "ce-gauss", "--help"], ["version"]]
+)
 def test_help_and_version_say_something(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 0
     shown = capsys.readouterr()
@@ -126,6 +130,7 @@ def test_help_and_version_say_something(arguments: list[str], capsys: pytest.Cap
 
 BAD = {
     "missing data": (["evaluate", "{model}", "{at}/none.nc"], "none.nc"),
+    "a name of two lines": (["evaluate", "{model}", "{at}/one\ntwo.nc"], "one two.nc"),
     "missing model": (["evaluate", "{at}/none.safetensors", "{flows}"], "none.safetensors"),
     "unknown shipped model": (["rollout", "none-such", "{flows}", "--out", "{at}/o.nc"], "none-such"),
     "too few channels": (["evaluate", "{model}", "{at}/three.nc"], "at least 4 variables, got 3"),
@@ -136,7 +141,10 @@ BAD = {
     "model for data": (["evaluate", "{model}", "{model}"], "model.safetensors"),
     "a base alone": (["evaluate", "{at}/base.safetensors", "{flows}"], "IRNO"),
     "NaN in the data": (["evaluate", "{model}", "{at}/nan.nc"], "trajectory 1"),
-    "no such trajectory": (["rollout", "{model}", "{flows}", "--out", "{at}/o.nc", "--trajectory", "2"], "0..1"),
+    "no such trajectory": (
+        ["rollout", "{model}", "{flows}", "--out", "{at}/o.nc", "--trajectory", "2"],
+        "0..1",
+    ),
     "negative steps": (["rollout", "{model}", "{flows}", "--out", "{at}/o.nc", "--steps", "-1"], "-1"),
     "unknown suffix": (["rollout", "{model}", "{flows}", "--out", "{at}/o.abc"], "o.abc"),
     "no CUDA device": (["evaluate", "{model}", "{flows}", "--device", "cuda:99"], "cuda:99"),
@@ -144,7 +152,10 @@ BAD = {
     "orphan point": (["mesh", "info", "{at}/orphan.vtu"], "every point should belong to a cell"),
     "no mesh": (["mesh", "info", "{flows}"], "flows.nc"),
     "bad size": (["data", "ce-gauss", "--trajectories", "0", "--out", "{at}/o.nc"], "`trajectories`"),
-    "bad kind": (["data", "ce-gauss", "--trajectories", "1", "--out", "{at}/o.nc", "--points", "x"], "subsample"),
+    "bad kind": (
+        ["data", "ce-gauss", "--trajectories", "1", "--out", "{at}/o.nc", "--points", "x"],
+        "subsample",
+    ),
     "unknown option": (["evaluate", "{model}", "{flows}", "--wrong"], "--wrong"),
     "unknown command": (["frobnicate"], "frobnicate"),
     "missing argument": (["evaluate", "{model}"], "Missing argument"),

@@ -1,5 +1,7 @@
 """One table of correctors drives the contract that each of them keeps."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch_geometric.data import Batch
@@ -93,7 +95,7 @@ def test_wrong_channels_and_nodes_are_refused(corrector, box):
 class TestHierarchy:
     def test_levels_shrink_and_stay_connected(self, box):
         levels = hierarchy(box, 3)
-        for fine, coarse in zip(levels[:-1], levels[1:], strict=True):
+        for fine, coarse in pairwise(levels):
             assert coarse.nodes < 0.45 * fine.nodes
             reached = {0}
             neighbours: dict[int, set[int]] = {}
@@ -135,7 +137,9 @@ class TestHierarchy:
         assert fine.restrict is not None
         order = [int(fine.restrict.sources[fine.restrict.targets == c][0]) for c in range(coarse.nodes)]
         zero = (fine.restrict.features[:, 2] == 0).nonzero().squeeze(-1)
-        own = dict(zip(fine.restrict.targets[zero].tolist(), fine.restrict.sources[zero].tolist(), strict=True))
+        own = dict(
+            zip(fine.restrict.targets[zero].tolist(), fine.restrict.sources[zero].tolist(), strict=True)
+        )
         assert len(own) == coarse.nodes == len(order)
         at = box.pos[[own[c] for c in range(coarse.nodes)]]
         links = coarse.links

@@ -53,7 +53,7 @@ class ToTruth(nn.Module):
 def flows(samples: int, times: int) -> Tensor:
     """Exact trajectories u_n = TRUE^n u_0, `[samples, times, nodes, 4]`."""
     start = torch.randn(samples, 1, 48, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return start * TRUE ** torch.arange(times).reshape(-1, 1, 1)
+    return start * TRUE ** torch.arange(times, dtype=torch.float64).reshape(-1, 1, 1)
 
 
 @pytest.mark.parametrize("eps", [0.25, -0.5])
@@ -103,7 +103,12 @@ def test_chunks_and_progress_do_not_change_the_errors() -> None:
     model, seen = IRNO(Scale(BASE), ToTruth(), alpha=0.5, steps=2), []
     one, many = (
         compare_rollouts(
-            model, flows(5, 3), GRAPH, mean=torch.zeros(4), chunk=chunk, progress=lambda *now: seen.append(now)
+            model,
+            flows(5, 3),
+            GRAPH,
+            mean=torch.zeros(4),
+            chunk=chunk,
+            progress=lambda *now: seen.append(now),
         )
         for chunk in (2, 16)
     )

@@ -61,7 +61,11 @@ def test_zero_steps_are_the_base_alone(box, truth):
 def test_scaling_only_changes_the_units_of_the_corrector(box, truth):
     scale = torch.tensor([0.5, 20.0])
     scaling = Scaling(
-        input_mean=torch.tensor([1.0, -2.0]), input_std=scale, mean=torch.tensor([1.0, -2.0]), std=scale, error=scale
+        input_mean=torch.tensor([1.0, -2.0]),
+        input_std=scale,
+        mean=torch.tensor([1.0, -2.0]),
+        std=scale,
+        error=scale,
     )
     standard = (truth - scaling.mean) / scale
     model = ig.IRNO(persistence(), Towards(standard), alpha=1.0, steps=1, scaling=scaling)
@@ -69,7 +73,10 @@ def test_scaling_only_changes_the_units_of_the_corrector(box, truth):
 
 
 def test_the_base_is_frozen_and_stays_in_evaluation_mode(box):
-    base, corrector = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)), ig.correctors.MessagePassing(2, 2, hidden=8)
+    base, corrector = (
+        nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)),
+        ig.correctors.MessagePassing(2, 2, hidden=8),
+    )
     model = ig.IRNO(ig.bases.Callable(lambda x, graph: base(x)), corrector)
     model.base.inner = base
     model = ig.IRNO(model.base, corrector).train()

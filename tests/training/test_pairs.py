@@ -2,6 +2,7 @@ import torch
 
 from irno_graph.graph import Graph, gradient
 from irno_graph.mesh import periodic_box
+from irno_graph.training.base_task import pair_batch
 from irno_graph.training.pairs import (
     BatchPlan,
     TrajectorySet,
@@ -9,7 +10,6 @@ from irno_graph.training.pairs import (
     turned_fields,
     turned_graph,
 )
-from irno_graph.training.base_task import pair_batch
 
 
 def test_symmetries_are_a_group_of_eight():
@@ -30,19 +30,21 @@ def test_gradients_turn_with_the_graph():
         torch.testing.assert_close(turned.mass, graph.mass)
         torch.testing.assert_close(gradient(field, turned)[:, 0], slopes @ matrix.double().T)
         velocity = torch.cat([field, slopes, field], dim=-1)
-        torch.testing.assert_close(turned_fields(velocity, matrix, (1, 2))[:, 1:3], slopes @ matrix.double().T)
+        torch.testing.assert_close(
+            turned_fields(velocity, matrix, (1, 2))[:, 1:3], slopes @ matrix.double().T
+        )
         torch.testing.assert_close(turned_fields(velocity, matrix, (1, 2))[:, [0, 3]], velocity[:, [0, 3]])
 
 
 def test_an_epoch_visits_every_pair_once_in_an_order_of_its_own():
     plan = BatchPlan([12, 8], 4, seed=3)
-    seen = sorted((task.group, int(i)) for task in plan.tasks for i in task.index)
+    seen = sorted((task.group, int(i)) for task in plan.tasks for i in task.samples)
     assert seen == [(0, i) for i in range(12)] + [(1, i) for i in range(8)]
-    first = [task.index.tolist() for task in plan.tasks]
+    first = [task.samples.tolist() for task in plan.tasks]
     plan.set_epoch(1)
-    assert [task.index.tolist() for task in plan.tasks] != first
+    assert [task.samples.tolist() for task in plan.tasks] != first
     plan.set_epoch(0)
-    assert [task.index.tolist() for task in plan.tasks] == first
+    assert [task.samples.tolist() for task in plan.tasks] == first
 
 
 def test_pairs_are_neighbouring_snapshots():

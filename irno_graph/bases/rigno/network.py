@@ -92,25 +92,37 @@ class RIGNONetwork(nn.Module):
         )
 
     def forward(
-        self, u: Tensor, regional: RegionalGraph, *, time: Tensor | None = None, lead_time: Tensor | None = None
+        self,
+        u: Tensor,
+        regional: RegionalGraph,
+        *,
+        time: Tensor | None = None,
+        lead_time: Tensor | None = None,
     ) -> Tensor:
         """Apply the network; `time` and `lead_time` `[samples]` are normalised, as `u` is."""
         nodes = self.embed_nodes(
             self._node_inputs(u, time, lead_time), regional.node_features.unsqueeze(1).to(u.dtype)
         )
         regions = self.embed_regional(regional.regional_features.unsqueeze(1).to(u.dtype))
-        regions, _ = self.encode(_static(self.embed_p2r, regional.p2r, u), nodes, regions, regional.p2r, lead_time)
+        regions, _ = self.encode(
+            _static(self.embed_p2r, regional.p2r, u), nodes, regions, regional.p2r, lead_time
+        )
         nodes = nodes + self.encode_nodes(nodes, lead_time=lead_time)
         edge = _static(self.embed_r2r, regional.r2r, u)
         for step in self.process:
             regions, message = step(edge, regions, regions, regional.r2r, lead_time)
             edge = edge + message
-        nodes, _ = self.decode(_static(self.embed_r2p, regional.r2p, u), regions, nodes, regional.r2p, lead_time)
+        nodes, _ = self.decode(
+            _static(self.embed_r2p, regional.r2p, u), regions, nodes, regional.r2p, lead_time
+        )
         return self.head(nodes).transpose(0, 1)  # [samples, nodes, channels]
 
     def _node_inputs(self, u: Tensor, time: Tensor | None, lead_time: Tensor | None) -> Tensor:
         parts = [u.transpose(0, 1)]
-        wanted = (("time", time, self.architecture.use_time), ("lead_time", lead_time, self.architecture.use_lead_time))
+        wanted = (
+            ("time", time, self.architecture.use_time),
+            ("lead_time", lead_time, self.architecture.use_lead_time),
+        )
         for name, value, used in wanted:
             if used:
                 if value is None:

@@ -79,7 +79,9 @@ class RIGNO(nn.Module):
         options["time_span"] = tuple(options["time_span"])
         return RIGNO(options.pop("in_channels"), options.pop("channels"), **options)
 
-    def set_statistics(self, input_mean: Tensor, input_std: Tensor, rate_mean: Tensor, rate_std: Tensor) -> None:
+    def set_statistics(
+        self, input_mean: Tensor, input_std: Tensor, rate_mean: Tensor, rate_std: Tensor
+    ) -> None:
         """Set mean and standard deviation of the inputs `[in_channels]` and of the time derivative `[channels]`."""
         for name, value in (
             ("input_mean", input_mean),
@@ -94,7 +96,12 @@ class RIGNO(nn.Module):
         return _regional_graph(graph, self.regional_settings, self.periodic)
 
     def forward(
-        self, x: Tensor, graph: Graph, *, time: Tensor | float | None = None, lead_time: Tensor | float | None = None
+        self,
+        x: Tensor,
+        graph: Graph,
+        *,
+        time: Tensor | float | None = None,
+        lead_time: Tensor | float | None = None,
     ) -> Tensor:
         """State `[..., nodes, channels]` at `time + lead_time` from x `[..., nodes, in_channels]` at `time`.
 
@@ -110,7 +117,9 @@ class RIGNO(nn.Module):
         tau = per_sample(self.lead_time if lead_time is None else lead_time, leading, flat)
         start = per_sample(0.0 if time is None else time, leading, flat)
         rate = self.rate(flat, self.regional_graph(graph), time=start, lead_time=tau)
-        return (flat[..., : self.channels] + tau.view(samples, 1, 1) * rate).reshape(*leading, -1, self.channels)
+        return (flat[..., : self.channels] + tau.view(samples, 1, 1) * rate).reshape(
+            *leading, -1, self.channels
+        )
 
     def rate(self, u: Tensor, regional: RegionalGraph, *, time: Tensor, lead_time: Tensor) -> Tensor:
         """Mean time derivative `[samples, nodes, channels]` over the lead time, in physical units."""
@@ -139,6 +148,8 @@ def _domain(graph: Graph, periodic: bool) -> tuple[tuple[float, ...], tuple[floa
     period = graph.period
     if periodic:
         if period is None or any(length is None for length in period):
-            raise ValueError(f"this operator is for graphs that are periodic in every axis, got period={period}.")
+            raise ValueError(
+                f"this operator is for graphs that are periodic in every axis, got period={period}."
+            )
         return tuple(0.0 for _ in period), tuple(float(length) for length in period)
     return tuple(graph.pos.amin(dim=0).tolist()), tuple(graph.pos.amax(dim=0).tolist())

@@ -46,7 +46,9 @@ class Edges:
 
     def to(self, device: torch.device) -> Edges:
         """A copy on `device`."""
-        moved = (part.to(device) for part in (self.senders, self.receivers, self.features, self.inverse_degree))
+        moved = (
+            part.to(device) for part in (self.senders, self.receivers, self.features, self.inverse_degree)
+        )
         return Edges(*moved)
 
 
@@ -105,7 +107,9 @@ class RegionalGraph:
         """
         points = np.asarray(points, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-            raise ValueError(f"`points` should be finite and of shape [nodes, 2], got {points.shape}: check them.")
+            raise ValueError(
+                f"`points` should be finite and of shape [nodes, 2], got {points.shape}: check them."
+            )
         low, high = (np.asarray(corner, dtype=np.float64) for corner in domain)
         coordinates = (2.0 * (points - low) / (high - low) - 1.0).astype(np.float32).astype(np.float64)
         if region_index is None:
@@ -278,7 +282,9 @@ def union(graphs: list[RegionalGraph]) -> RegionalGraph:
 
     return RegionalGraph(
         coordinates=torch.cat([graph.coordinates for graph in graphs]),
-        region_index=torch.cat([g.region_index + int(start) for g, start in zip(graphs, nodes, strict=False)]),
+        region_index=torch.cat(
+            [g.region_index + int(start) for g, start in zip(graphs, nodes, strict=False)]
+        ),
         radius=torch.cat([graph.radius for graph in graphs]),
         node_features=torch.cat([graph.node_features for graph in graphs]),
         regional_features=torch.cat([graph.regional_features for graph in graphs]),
@@ -291,7 +297,9 @@ def union(graphs: list[RegionalGraph]) -> RegionalGraph:
 
 def _same(values: list[int]) -> int:
     if any(a != b for a, b in pairwise(values)):
-        raise ValueError(f"the graphs of a batch should all be periodic or all not, got frequencies {values}.")
+        raise ValueError(
+            f"the graphs of a batch should all be periodic or all not, got frequencies {values}."
+        )
     return values[0]
 
 
