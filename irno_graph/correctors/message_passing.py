@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from irno_graph.correctors.layers import GraphLayer, Transfer
+from irno_graph.correctors.layers import GraphLayer, SpectralFilter, Transfer, Waves, waves
 from irno_graph.graph import Graph
 from irno_graph.graph.hierarchy import Level, Links, hierarchy
 from irno_graph.nn.fields import check_field
+
+
+class Geometry(NamedTuple):
+    """What depends on the graph alone."""
+
+    levels: tuple[Level, ...]
+    waves: Waves | None
 
 
 class _GraphCorrector(nn.Module):
@@ -36,9 +45,17 @@ class _GraphCorrector(nn.Module):
         """Phi `[samples, nodes, channels]` from node latents."""
         return self.last(functional.silu(self.decode(self.norm(latent)))).transpose(0, 1)
 
-    def process(self, latent: Tensor, graph: Graph) -> Tensor:
+    def geometry(self, graph: Graph) -> Geometry:
+        """What the corrector needs of the graph, computed once per graph."""
+        raise NotImplementedError
+
+    def process(self, latent: Tensor, geometry: Geometry) -> Tensor:
         """Message passing on node latents."""
         raise NotImplementedError
+
+    def compute(self, x: Tensor, h: Tensor, geometry: Geometry) -> Tensor:
+        """Phi `[samples, nodes, channels]` for x and h `[samples, nodes, ...]`: tensors only, fit to be compiled."""
+        return self.correction(self.process(self.latent(x, h), geometry))
 
     def forward(self, x: Tensor, h: Tensor, graph: Graph) -> Tensor:
         """Phi(x, h, graph) `[..., nodes, channels]`.
@@ -55,7 +72,7 @@ class _GraphCorrector(nn.Module):
         check_field(h, graph, self.channels, "h")
         leading = torch.broadcast_shapes(x.shape[:-2], h.shape[:-2])
         x, h = (part.expand(*leading, *part.shape[-2:]).reshape(-1, *part.shape[-2:]) for part in (x, h))
-        value = self.correction(self.process(self.latent(x, h), graph))
+        value = self.compute(x, h, self.geometry(graph))
         return value.reshape(*leading, *value.shape[-2:])
 
 
@@ -99,10 +116,13 @@ class MessagePassing(_GraphCorrector):
         """Constructor arguments."""
         return {"in_channels": self.in_channels, "channels": self.channels, **self._config}
 
-    def process(self, latent: Tensor, graph: Graph) -> Tensor:
+    def geometry(self, graph: Graph) -> Geometry:
+        """The graph's edges."""
+        return Geometry(hierarchy(graph, 0), None)
+
+    def process(self, latent: Tensor, geometry: Geometry) -> Tensor:
         """Steps on the graph's edges."""
-        (level,) = hierarchy(graph, 0)
-        return self.layers(latent, level.links)
+        return self.layers(latent, geometry.levels[0].links)
 
 
 class MultiscaleMessagePassing(_GraphCorrector):
@@ -114,6 +134,8 @@ class MultiscaleMessagePassing(_GraphCorrector):
         hidden: channels of the node latents, at every level.
         layers: steps of message passing at a level, on the way down and again on the way up.
         levels: number of coarser graphs; each has a third to a fifth of the nodes of the one above it.
+        modes: modes of the graph's Laplacian in two spectral filters, before and after the coarser graphs; 0 for
+            none. They carry what travels across the domain within a time step, as sound does.
         dim: space dimension of the graphs.
         small: gain of the last layer's initialisation, so that refinement starts near the base.
     """
@@ -126,11 +148,12 @@ class MultiscaleMessagePassing(_GraphCorrector):
         hidden: int = 64,
         layers: int = 1,
         levels: int = 4,
+        modes: int = 0,
         dim: int = 2,
         small: float = 0.1,
     ) -> None:
         super().__init__(in_channels, channels, hidden, small)
-        self.levels = levels
+        self.levels, self.modes = levels, modes
 
         def steps() -> Steps:
             return Steps(GraphLayer(hidden, dim) for _ in range(layers))
@@ -140,21 +163,48 @@ class MultiscaleMessagePassing(_GraphCorrector):
         self.up = nn.ModuleList(steps() for _ in range(levels))
         self.restrict = nn.ModuleList(Transfer(hidden, dim) for _ in range(levels))
         self.prolong = nn.ModuleList(Transfer(hidden, dim) for _ in range(levels))
-        self._config = {"hidden": hidden, "layers": layers, "levels": levels, "dim": dim, "small": small}
+        self.filters = nn.ModuleList(SpectralFilter(hidden) for _ in range(2 if modes else 0))
+        self._config = {
+            "hidden": hidden,
+            "layers": layers,
+            "levels": levels,
+            "modes": modes,
+            "dim": dim,
+            "small": small,
+        }
 
     def config(self) -> dict[str, object]:
         """Constructor arguments."""
         return {"in_channels": self.in_channels, "channels": self.channels, **self._config}
 
-    def process(self, latent: Tensor, graph: Graph) -> Tensor:
-        """One V-cycle on the graph's hierarchy."""
-        return self._cycle(latent, hierarchy(graph, self.levels), 0)
+    def geometry(self, graph: Graph) -> Geometry:
+        """The graph's hierarchy, and its eigenbasis where there are spectral filters."""
+        dtype = self.last.weight.dtype
+        return Geometry(
+            hierarchy(graph, self.levels), waves(graph, self.modes, dtype) if self.modes else None
+        )
+
+    def process(self, latent: Tensor, geometry: Geometry) -> Tensor:
+        """One V-cycle on the graph's hierarchy, between spectral filters where there are any."""
+        levels = geometry.levels
+        if geometry.waves is None:
+            return self._cycle(latent, levels, 0)
+        latent = self.filters[0](self.down[0](latent, levels[0].links), geometry.waves)
+        latent = self._around(latent, levels, 0)
+        latent = self.filters[1](latent, geometry.waves)
+        return self.up[0](latent, levels[0].links)
+
+    def _around(self, latent: Tensor, levels: tuple[Level, ...], depth: int) -> Tensor:
+        """To the next coarser level and back, added to `latent`."""
+        level = levels[depth]
+        assert level.restrict is not None
+        assert level.prolong is not None
+        coarse = self._cycle(self.restrict[depth](latent, level.restrict), levels, depth + 1)
+        return latent + self.prolong[depth](coarse, level.prolong)
 
     def _cycle(self, latent: Tensor, levels: tuple[Level, ...], depth: int) -> Tensor:
         level = levels[depth]
-        if level.restrict is None or level.prolong is None:
+        if level.restrict is None:
             return self.bottom(latent, level.links)
-        latent = self.down[depth](latent, level.links)
-        coarse = self._cycle(self.restrict[depth](latent, level.restrict), levels, depth + 1)
-        latent = latent + self.prolong[depth](coarse, level.prolong)
+        latent = self._around(self.down[depth](latent, level.links), levels, depth)
         return self.up[depth](latent, level.links)

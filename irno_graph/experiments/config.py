@@ -46,6 +46,7 @@ class FitConfig:
     optimizer_steps: int = 20000
     batch_size: int = 8
     learning_rate: float = 1e-3
+    tail: float = 0.2  # part of the schedule that is spent at its low end
     epoch_batches: int = 500
     validate_every: int = 2
     compiled: bool = False
@@ -68,9 +69,11 @@ class CorrectorConfig:
     hidden: int = 64
     layers: int = 1
     levels: int = 4
+    modes: int = 128  # of the spectral filters; 0 for none
     steps: int = 4
     alpha: float = 0.25
-    modes: int = 128
+    single_steps: int = 0  # optimiser steps on one refinement step, before all are unrolled
+    loss_modes: int = 128
     beta_spectral: float = 1.0
     beta_fp: float = 0.01
     refresh_every: int = 4

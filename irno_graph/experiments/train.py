@@ -132,14 +132,14 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
     wanted = config.corrector
     corrector = MultiscaleMessagePassing(
-        4, 4, hidden=wanted.hidden, layers=wanted.layers, levels=wanted.levels
+        4, 4, hidden=wanted.hidden, layers=wanted.layers, levels=wanted.levels, modes=wanted.modes
     )
     model = IRNO(_finished_base(config), corrector, alpha=wanted.alpha, steps=wanted.steps).to(device)
     report("the base's answers to the training pairs, and its rollouts")
     pairs = [true_pairs(model, part) for part in sets]
     rollouts: list[Samples] = [met_states(model, part, torch.arange(len(part.states)), 0) for part in sets]
     model.scaling = error_scaling(pairs, sets).to(device)
-    spectral = SpectralLoss(wanted.modes) if wanted.beta_spectral > 0 else None
+    spectral = SpectralLoss(wanted.loss_modes) if wanted.beta_spectral > 0 else None
     task = CorrectorTask(
         model,
         sets,
@@ -149,9 +149,10 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
         loss=RefinementLoss(spectral, beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp),
         learning_rate=wanted.fit.learning_rate,
         total_steps=wanted.fit.optimizer_steps,
+        tail=wanted.fit.tail,
+        single_steps=wanted.single_steps,
+        compiled=wanted.fit.compiled,
     )
-    if wanted.fit.compiled:
-        task.phi = torch.compile(corrector, dynamic=True)
     plan = BatchPlan(task.sizes(), wanted.fit.batch_size, config.seed + 2)
     refresh = Refresh(plan, wanted.refresh_every, wanted.refresh_trajectories, config.seed + 2)
     folder = Path(config.folder) / "corrector"
@@ -176,6 +177,7 @@ def _fit_base(
         valid,
         learning_rate=settings.learning_rate,
         total_steps=settings.optimizer_steps,
+        tail=settings.tail,
         draws=config.base.draws,
         compiled=settings.compiled,
     )

@@ -28,7 +28,7 @@ class BaseTask(lightning.LightningModule):
         train: training sets.
         valid: validation sets, for the one-step and rollout errors that are logged.
         learning_rate: its peak.
-        total_steps: length of the schedule.
+        total_steps: length of the schedule, and `tail` the part of it spent at its low end.
         draws: regional graphs per training graph.
         vector: the two channels that turn with the square.
         compiled: whether the network is compiled by torch.
@@ -42,13 +42,15 @@ class BaseTask(lightning.LightningModule):
         *,
         learning_rate: float,
         total_steps: int,
+        tail: float = 0.2,
         draws: int = 4,
         vector: tuple[int, int] = (1, 2),
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.base, self.train_sets, self.valid_sets = base, train, valid
-        self.learning_rate, self.total_steps, self.vector = learning_rate, total_steps, vector
+        self.learning_rate, self.total_steps, self.tail = learning_rate, total_steps, tail
+        self.vector = vector
         self.spread = Moments.of(part.states for part in train)
         self.regional = [[_draw(base, part, seed) for seed in range(draws)] for part in train]
         self.rate: Callable[..., Tensor] = torch.compile(base.rate, dynamic=True) if compiled else base.rate
@@ -82,7 +84,9 @@ class BaseTask(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW and the annealed schedule, step by step."""
         optimizer = torch.optim.AdamW(self.base.parameters(), lr=self.learning_rate, weight_decay=1e-6)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: annealed(step, self.total_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: annealed(step, self.total_steps, tail=self.tail)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing
 from irno_graph.data import Moments
 from irno_graph.losses import RefinementLoss
 from irno_graph.refine import IRNO, Scaling
@@ -74,7 +75,7 @@ def error_scaling(base_samples: list[Samples], train: list[TrajectorySet]) -> Sc
 
 
 class CorrectorTask(lightning.LightningModule):
-    """The loss of all estimates h_1 ... h_K, in units of the base's one-step error.
+    """The loss of the estimates h_1 ... h_K, in units of the base's one-step error.
 
     Args:
         model: base, corrector, alpha and K; its scaling is set.
@@ -84,7 +85,10 @@ class CorrectorTask(lightning.LightningModule):
         valid: validation sets.
         loss: the refinement loss.
         learning_rate: its peak.
-        total_steps: length of the schedule.
+        total_steps: length of the schedule, and `tail` the part of it spent at its low end.
+        single_steps: how many of them, at the start, take one step of size 1 from h_0 or a state between h_0 and y
+            (Phi(x, h) = y - h is then learned at the cost of one Phi) before the K steps are unrolled.
+        compiled: whether the corrector is compiled by torch.
     """
 
     def __init__(
@@ -98,16 +102,23 @@ class CorrectorTask(lightning.LightningModule):
         loss: RefinementLoss,
         learning_rate: float,
         total_steps: int,
+        tail: float = 0.2,
+        single_steps: int = 0,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
+        assert isinstance(model.corrector, MultiscaleMessagePassing | MessagePassing)
+        self.single_steps, self.corrector = single_steps, model.corrector
         self.model, self.train_sets, self.valid_sets = model, train, valid
         self.pairs, self.rollouts, self.loss = pairs, rollouts, loss
-        self.learning_rate, self.total_steps = learning_rate, total_steps
+        self.learning_rate, self.total_steps, self.tail = learning_rate, total_steps, tail
         self.spread = Moments.of(part.states for part in train)
         self.refined: list[Samples] = []
         self.turned = [[turned_graph(part.graph, matrix) for matrix in square_symmetries()] for part in train]
         self.vector = (1, 2)
-        self.phi: Callable[..., Tensor] = model.corrector
+        self.compute: Callable[..., Tensor] = model.corrector.compute
+        if compiled:
+            self.compute = torch.compile(self.compute, dynamic=True)
 
     def sizes(self) -> list[int]:
         """Number of samples of each training set."""
@@ -140,22 +151,34 @@ class CorrectorTask(lightning.LightningModule):
         """Loss of one batch, turned by a random symmetry of the square."""
         scaling = self.model.scaling
         assert scaling is not None
-        turn = np.random.default_rng(task.seed).integers(8)
+        generator = np.random.default_rng(task.seed)
+        turn = generator.integers(8)
         matrix = square_symmetries()[turn].to(self.device)
-        graph = self.turned[task.group][turn]
+        geometry = self.corrector.geometry(self.turned[task.group][turn])
         x, h0, y = (turned_fields(field, matrix, self.vector) for field in self.batch(task))
         unit = scaling.error / scaling.std
         x, h, y = scaling.input(x), scaling.state(h0), scaling.state(y)
-        states = []
-        for _k in range(self.model.steps):
-            h = h + self.model.alpha * unit * self.phi(x, h, graph)
-            states.append(h / unit)
-        defect = self.phi(x, y, graph)
+        start = (h - y) / unit
+        defect = None
+        if self.global_step < self.single_steps:
+            h = h + self._way(len(h), generator).to(h) * (y - h)
+            states = [(h + unit * self.compute(x, h, geometry)) / unit]
+        else:
+            states = []
+            for _k in range(self.model.steps):
+                h = h + self.model.alpha * unit * self.compute(x, h, geometry)
+                states.append(h / unit)
+            defect = self.compute(x, y, geometry)
         terms = self.loss(torch.stack(states), y / unit, self.train_sets[task.group].graph, defect)
         self.log_dict({f"loss_{name}": value.detach() for name, value in terms._asdict().items()})
         left = (states[-1] - y / unit).detach().square().mean()
-        self.log("squared_error_left", left / ((scaling.state(h0) - y) / unit).square().mean())
+        self.log("squared_error_left", left / start.square().mean())
         return terms.total
+
+    @staticmethod
+    def _way(samples: int, generator: np.random.Generator) -> Tensor:
+        """How far from h_0 to y a single step starts `[samples, 1, 1]`: 0 for three samples of four."""
+        return torch.from_numpy((4.0 * generator.uniform(size=(samples, 1, 1)) - 3.0).clip(0.0))
 
     def on_validation_epoch_start(self) -> None:
         """Log errors on the validation sets, refined: after one step from the truth, and rolled out."""
@@ -174,7 +197,9 @@ class CorrectorTask(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             self.model.corrector.parameters(), lr=self.learning_rate, weight_decay=1e-5
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: annealed(step, self.total_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: annealed(step, self.total_steps, tail=self.tail)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
