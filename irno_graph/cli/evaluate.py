@@ -17,6 +17,7 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(help="Refinement steps; default: the model's own.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     control: Annotated[str | None, typer.Option(help="Another model, measured beside it.")] = None,
+    markdown: Annotated[bool, typer.Option(help="Print the table in Markdown.")] = False,
 ) -> None:
     """Errors of rollouts with and without refinement, over all trajectories of a file."""
     from irno_graph.bases import RIGNO
@@ -24,7 +25,7 @@ def evaluate(
     from irno_graph.experiments.demo import write_json
     from irno_graph.experiments.evaluation import compare_rollouts, load_model, snapshots
     from irno_graph.refine import IRNO
-    from irno_graph.report import comparison_tables
+    from irno_graph.report import comparison_tables, markdown_table
 
     refined = load_model(model, device)
     other = None if control is None else load_model(control, device, kinds=(IRNO, RIGNO))
@@ -34,8 +35,11 @@ def evaluate(
     with stage(f"Rolling out {len(truth)} trajectories of {data}") as progress:
         found = compare_rollouts(refined, truth, graph, steps=steps, control=other, progress=progress)
     result = {**found.to_json(), "model": model, "data": str(data), "control_model": control}
-    for table in comparison_tables(result):
-        console.print(table)
+    if markdown:
+        print(markdown_table(result), end="")
+    else:
+        for table in comparison_tables(result):
+            console.print(table)
     if out is not None:
         write_json(out, result)
         say_files([("all figures", out)])

@@ -1,4 +1,4 @@
-"""Tables of rollout errors for the terminal."""
+"""Tables of rollout errors, for the terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def comparison_tables(result: Mapping[str, Any]) -> Iterator[Table]:
     """
     for first in range(0, int(result["time_steps"]), COLUMNS):
         yield _block(result, range(first, min(first + COLUMNS, int(result["time_steps"]))))
+
+
+def markdown_table(result: Mapping[str, Any]) -> str:
+    """The same figures as one Markdown table, a row for each time step; `result` as for `comparison_tables`."""
+    groups = result["groups"]
+    keys = [row for row in ROWS if row[0] in next(iter(groups.values()))]
+    head = ["t", *(f"{group}: {label}" for group in groups for _, label, _ in keys)]
+    lines = [head, ["--:"] * len(head)]
+    for step in range(int(result["time_steps"])):
+        cells = [
+            _gain(entry[key][step]) if is_gain else _error(entry[key][step])
+            for entry in groups.values()
+            for key, _, is_gain in keys
+        ]
+        lines.append([str(step + 1), *(cell.plain for cell in cells)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _block(result: Mapping[str, Any], steps: Sequence[int]) -> Table:

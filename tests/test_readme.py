@@ -1,0 +1,55 @@
+"""What the README shows runs, and its figures are those of the measurement."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from irno_graph.report import markdown_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = ROOT / "docs" / "results" / "ce_gauss_small"
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+
+
+def test_the_rollout_block(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    rest = torch.tensor([0.1, 0.0, 0.0, 2.5])
+    names = {"initial_state": lambda points: rest.expand(len(points), 4)}
+    exec(BLOCKS[0], names)
+    assert names["refined"].states.shape == names["alone"].states.shape == (8, 400, 4)
+    assert not torch.equal(names["refined"].states, names["alone"].states)
+
+
+def test_the_refinement_block(box):
+    names = {
+        "my_operator": lambda x: x[..., :2],
+        "in_channels": 3,
+        "channels": 2,
+        "x": torch.randn(2, box.num_nodes, 3),
+        "y": torch.randn(2, box.num_nodes, 2),
+        "graph": box,
+    }
+    exec("import irno_graph as ig\n" + BLOCKS[1], names)
+    assert names["terms"].total > 0
+    names["terms"].total.backward()
+
+
+@pytest.mark.parametrize("group", ["velocity", "pressure", "vorticity"])
+def test_refinement_gains_at_every_step(group):
+    entry = json.loads((RESULTS / "test.json").read_text())["groups"][group]
+    assert len(entry["gain"]) == 7
+    for base, refined, gain in zip(entry["base"], entry["refined"], entry["gain"], strict=True):
+        assert refined < base
+        assert gain == pytest.approx(100 * (1 - refined / base))
+
+
+def test_the_table_is_the_measured_one():
+    result = json.loads((RESULTS / "test.json").read_text())
+    result["groups"].pop("density")
+    for group, entry in result["groups"].items():
+        shown = {"time_steps": 7, "groups": {group: entry}}
+        assert markdown_table(shown) in README

@@ -1,0 +1,137 @@
+"""Whole training runs on a set of a few nodes, with the wave of a single mode as the flow."""
+
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import irno_graph as ig
+from irno_graph.experiments.train import train
+from irno_graph.mesh import periodic_box
+from irno_graph.refine.storage import describe
+from irno_graph.training.schedule import annealed
+
+CONFIG = """
+name: tiny
+folder: {folder}/run
+data:
+  folder: {folder}/data
+  solver_res: 32
+  train: [{{nodes: 80, trajectories: 3, seed: 1}}, {{nodes: 96, trajectories: 3, seed: 2}}]
+  valid: [{{nodes: 80, trajectories: 2, seed: 3}}]
+base: {{hidden: 8, processor_steps: 1, draws: 2, fit: {{optimizer_steps: {base}, batch_size: 4, epoch_batches: 4}}}}
+corrector:
+  {{hidden: 8, levels: 2, modes: 8, loss_modes: 8, steps: 2, single_steps: 3, refresh_every: 1, refresh_trajectories: 1,
+    fit: {{optimizer_steps: {corrector}, batch_size: 4, epoch_batches: 4}}}}
+"""
+
+
+def write_set(path: Path, nodes: int, trajectories: int, seed: int) -> None:
+    """A file as the generator writes it, of a travelling wave."""
+    mesh = periodic_box(nodes, seed=seed)
+    times = np.arange(4) * 0.1
+    generator = np.random.default_rng(seed)
+    phase = generator.uniform(0, 2 * np.pi, (trajectories, 1, 1))
+    wave = np.sin(2 * np.pi * mesh.points[:, 0] - 3 * times[:, None] + phase)  # [n, times, nodes]
+    u = np.stack([0.1 + 0.001 * wave, wave, 0.5 * wave, 2.5 + 0.05 * wave, 6 + wave], axis=-1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["u"], file["x"], file["t"] = u.astype(np.float32), mesh.points[None, None], times
+        file["tri"] = mesh.cells_of("triangle").astype(np.int32)
+        file.attrs.update(base_seed=seed, mesh_seed=seed, solver_res=32, points="mesh", period=[1.0, 1.0])
+
+
+def config(folder: Path, base: int = 8, corrector: int = 6) -> Path:
+    for name, nodes, count, seed in (("train-0", 80, 3, 1), ("train-1", 96, 3, 2), ("valid-0", 80, 2, 3)):
+        write_set(folder / "data" / f"{name}.nc", nodes, count, seed)
+    path = folder / "tiny.yaml"
+    path.write_text(CONFIG.format(folder=folder, base=base, corrector=corrector))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings(action="ignore"):  # Lightning's own remarks are not ours to fail on
+        yield
+
+
+def test_base_corrector_and_control_are_trained_and_saved(tmp_path):
+    path = config(tmp_path)
+    base_file, model_file = train(path, report=lambda line: None)
+    model = ig.load(model_file)
+    base = ig.load(base_file)
+    assert model.base_hash == ig.IRNO(base, model.corrector).base_hash  # the corrector left the base alone
+    assert describe(model_file)["about"]["trajectory_base_seeds"] == [1, 2, 3]
+    graph = ig.Graph.from_mesh(periodic_box(60, seed=9))
+    out = ig.rollout(model, torch.rand(60, 4), graph, time_steps=2)
+    assert torch.isfinite(out.states).all()
+    (control_file,) = train(path, stage="control", report=lambda line: None)
+    control = ig.load(control_file)
+    assert ig.IRNO(control, model.corrector).base_hash != model.base_hash
+
+
+def test_statistics_come_from_the_training_sets_alone(tmp_path):
+    (base_file,) = train(config(tmp_path), stage="base", report=lambda line: None)
+    with h5py.File(tmp_path / "data" / "train-0.nc") as a, h5py.File(tmp_path / "data" / "train-1.nc") as b:
+        values = np.concatenate([np.asarray(file["u"])[..., :4].reshape(-1, 4) for file in (a, b)]).astype(
+            np.float64
+        )
+    base = ig.load(base_file)
+    np.testing.assert_allclose(base.input_mean, values.mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(base.input_std, values.std(axis=0), rtol=1e-4)
+
+
+def test_a_run_that_was_cut_off_ends_where_an_undisturbed_one_does(tmp_path):
+    """The base's checkpoint after the first epoch, continued, gives the weights of a run in one go."""
+    whole = config(tmp_path / "whole", base=8)
+    train(whole, stage="base", report=lambda line: None)
+    cut = config(tmp_path / "cut", base=8)
+    text = cut.read_text()
+
+    import irno_graph.training.fit as fit_module
+
+    class Cut(Exception):
+        pass
+
+    class Stop(fit_module.PlanEpoch):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                raise Cut
+            super().on_train_epoch_start(trainer, module)
+
+    original = fit_module.PlanEpoch
+    fit_module.PlanEpoch = Stop  # type: ignore[misc]
+    try:
+        with pytest.raises(Cut):
+            train(cut, stage="base", report=lambda line: None)
+    finally:
+        fit_module.PlanEpoch = original  # type: ignore[misc]
+    assert cut.read_text() == text
+    (resumed,) = train(cut, stage="base", report=lambda line: None)
+    expected = ig.load(tmp_path / "whole" / "run" / "base.safetensors").state_dict()
+    for name, value in ig.load(resumed).state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
+
+
+def test_a_file_made_with_other_settings_is_refused(tmp_path):
+    path = config(tmp_path)
+    path.write_text(path.read_text().replace("nodes: 96", "nodes: 97"))
+    with pytest.raises(ValueError, match=r"train-1\.nc.*96"):
+        train(path, stage="base", report=lambda line: None)
+
+
+def test_the_corrector_waits_for_the_base(tmp_path):
+    with pytest.raises(ValueError, match="run the base stage first"):
+        train(config(tmp_path), stage="corrector", report=lambda line: None)
+
+
+def test_learning_rate_rises_falls_and_ends_low():
+    rates = [annealed(step, 1000, tail=0.2) for step in range(1001)]
+    peak = int(np.argmax(rates))
+    assert rates[peak] == pytest.approx(1.0, abs=1e-3)
+    assert peak <= 20
+    assert all(a >= b for a, b in zip(rates[peak:-1], rates[peak + 1 :], strict=True))
+    assert max(rates[800:]) <= 0.02 + 1e-12
