@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,14 +19,14 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 def test_the_rollout_block(monkeypatch):
     monkeypatch.chdir(ROOT)
     rest = torch.tensor([0.1, 0.0, 0.0, 2.5])
-    names = {"initial_state": lambda points: rest.expand(len(points), 4)}
+    names: dict[str, Any] = {"initial_state": lambda points: rest.expand(len(points), 4)}
     exec(BLOCKS[0], names)
     assert names["refined"].states.shape == names["alone"].states.shape == (8, 400, 4)
     assert not torch.equal(names["refined"].states, names["alone"].states)
 
 
 def test_the_refinement_block(box):
-    names = {
+    names: dict[str, Any] = {
         "my_operator": lambda x: x[..., :2],
         "in_channels": 3,
         "channels": 2,
