@@ -77,7 +77,8 @@ class CorrectorConfig:
     beta_spectral: float = 1.0
     beta_fp: float = 0.01
     refresh_every: int = 4
-    refresh_trajectories: int = 8
+    rollout_trajectories: int = 24  # of each training set, whose base rollouts are trained on
+    refresh_trajectories: int = 24  # the same for the model's own rollouts, made anew every so many epochs
     fit: FitConfig = field(default_factory=FitConfig)
 
 

@@ -137,7 +137,10 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     model = IRNO(_finished_base(config), corrector, alpha=wanted.alpha, steps=wanted.steps).to(device)
     report("the base's answers to the training pairs, and its rollouts")
     pairs = [true_pairs(model, part) for part in sets]
-    rollouts: list[Samples] = [met_states(model, part, torch.arange(len(part.states)), 0) for part in sets]
+    rollouts: list[Samples] = [
+        met_states(model, part, torch.arange(len(part.states))[: wanted.rollout_trajectories], 0)
+        for part in sets
+    ]
     model.scaling = error_scaling(pairs, sets).to(device)
     spectral = SpectralLoss(wanted.loss_modes) if wanted.beta_spectral > 0 else None
     task = CorrectorTask(

@@ -92,7 +92,7 @@ class BaseTask(lightning.LightningModule):
 
 def pair_batch(part: TrajectorySet, index: Tensor) -> tuple[Tensor, Tensor]:
     """x and y `[batch, nodes, channels]` of the pairs numbered `index`."""
-    steps = part.states.shape[1] - 1
+    steps, index = part.states.shape[1] - 1, index.to(part.states.device)
     trajectory, start = torch.div(index, steps, rounding_mode="floor"), index % steps
     return part.states[trajectory, start], part.states[trajectory, start + 1]
 

@@ -26,6 +26,8 @@ from irno_graph.training.pairs import (
 )
 from irno_graph.training.schedule import annealed
 
+LARGEST_WEIGHT = 3.0  # of a sample, over that of one with the base's mean error
+
 
 class Samples(NamedTuple):
     """Inputs, the base's answers and truths, each `[samples, nodes, channels]`."""
@@ -75,7 +77,10 @@ def error_scaling(base_samples: list[Samples], train: list[TrajectorySet]) -> Sc
 
 
 class CorrectorTask(lightning.LightningModule):
-    """The loss of the estimates h_1 ... h_K, in units of the base's one-step error.
+    """The loss of the estimates h_1 ... h_K, in units of the base's error on the sample.
+
+    Late states of a rollout have errors that no correction of one step can undo; in these units they do not
+    outweigh the others.
 
     Args:
         model: base, corrector, alpha and K; its scaling is set.
@@ -139,8 +144,9 @@ class CorrectorTask(lightning.LightningModule):
         """The samples of `task`, from all sources one after the other."""
         sources = [source[task.group] for source in (self.pairs, self.rollouts, self.refined) if source]
         starts = np.cumsum([0] + [len(source.x) for source in sources])
-        number = np.searchsorted(starts, task.samples.numpy(), side="right") - 1
-        rows = task.samples.numpy() - starts[number]
+        samples = task.samples.cpu().numpy()
+        number = np.searchsorted(starts, samples, side="right") - 1
+        rows = samples - starts[number]
         picked = [
             [sources[source][field][row] for source, row in zip(number, rows, strict=True)]
             for field in range(3)
@@ -169,7 +175,10 @@ class CorrectorTask(lightning.LightningModule):
                 h = h + self.model.alpha * unit * self.compute(x, h, geometry)
                 states.append(h / unit)
             defect = self.compute(x, y, geometry)
-        terms = self.loss(torch.stack(states), y / unit, self.train_sets[task.group].graph, defect)
+        weight = start.square().mean(dim=(1, 2), keepdim=True).rsqrt().clamp(max=LARGEST_WEIGHT)
+        terms = self.loss(
+            weight * torch.stack(states), weight * y / unit, self.train_sets[task.group].graph, defect
+        )
         self.log_dict({f"loss_{name}": value.detach() for name, value in terms._asdict().items()})
         left = (states[-1] - y / unit).detach().square().mean()
         self.log("squared_error_left", left / start.square().mean())

@@ -76,11 +76,12 @@ def square_symmetries() -> list[Tensor]:
 def turned_graph(graph: Graph, matrix: Tensor) -> Graph:
     """The graph after turning a periodic square about its centre by one of `square_symmetries`."""
     period = torch.tensor(graph.period, dtype=torch.float64)
-    pos = torch.remainder((graph.pos - period / 2) @ matrix.double().T + period / 2, period)
-    face = graph.face.T.numpy()
+    pos = torch.remainder((graph.pos.cpu() - period / 2) @ matrix.double().cpu().T + period / 2, period)
+    face = graph.face.T.cpu().numpy()
     if torch.det(matrix) < 0:
         face = face[:, ::-1].copy()
-    return Graph.from_mesh(Mesh(pos.numpy(), [("triangle", face)], period=graph.period))
+    turned = Graph.from_mesh(Mesh(pos.numpy(), [("triangle", face)], period=graph.period))
+    return turned.to(graph.pos.device)
 
 
 def turned_fields(fields: Tensor, matrix: Tensor, vector: tuple[int, int]) -> Tensor:

@@ -194,7 +194,7 @@ def coordinate_features(coordinates: Tensor, frequencies: int) -> Tensor:
     if frequencies == 0:
         return coordinates
     angle = torch.pi * (coordinates + 1.0)
-    multiples = torch.arange(1, frequencies + 1, dtype=coordinates.dtype)
+    multiples = torch.arange(1, frequencies + 1, dtype=coordinates.dtype, device=coordinates.device)
     angles = (angle.unsqueeze(-1) * multiples).flatten(-2)  # [nodes, axes * frequencies]
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
