@@ -222,7 +222,7 @@ class Refresh(lightning.Callback):
         """Refresh where due."""
         assert isinstance(module, CorrectorTask)
         epoch = trainer.current_epoch
-        if epoch > 0 and (epoch % self.every == 0 or not module.refined):
+        if epoch >= self.every and (epoch % self.every == 0 or not module.refined):
             module.refresh(self.trajectories, self.seed + epoch)
             module.train()
         self.plan.sizes = module.sizes()
