@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := datagen,viz,dev
 
-.PHONY: demo test setup lint types docs clean
+.PHONY: demo test setup lint types clean
 
 setup: .venv/.installed
 

@@ -17,29 +17,29 @@ TINY = 1e-30
 def relative_l2(prediction: Tensor, truth: Tensor, graph: Graph, *, joint: bool = False) -> Tensor:
     """||prediction - truth|| / ||truth|| in the mass-weighted 2-norm; `joint` takes all channels as one vector."""
     _check(prediction, truth)
-    error = mass_mean((prediction - truth).square(), graph)
-    size = mass_mean(truth.square(), graph)
-    if joint:
-        error, size = error.sum(dim=-1), size.sum(dim=-1)
-    return (error / size.clamp_min(TINY)).sqrt()
+    return _ratio((prediction - truth).square(), truth.square(), graph, joint).sqrt()
 
 
 def relative_l1(prediction: Tensor, truth: Tensor, graph: Graph, *, joint: bool = False) -> Tensor:
     """The same in the mass-weighted 1-norm."""
     _check(prediction, truth)
-    error = mass_mean((prediction - truth).abs(), graph)
-    size = mass_mean(truth.abs(), graph)
-    if joint:
-        error, size = error.sum(dim=-1), size.sum(dim=-1)
-    return error / size.clamp_min(TINY)
+    return _ratio((prediction - truth).abs(), truth.abs(), graph, joint)
 
 
 def vrmse(prediction: Tensor, truth: Tensor, graph: Graph) -> Tensor:
     """Root mean square error over the standard deviation of the truth in space (The Well)."""
     _check(prediction, truth)
-    error = mass_mean((prediction - truth).square(), graph)
-    variance = mass_mean(truth.square(), graph) - mass_mean(truth, graph).square()
-    return (error / variance.clamp_min(TINY)).sqrt()
+    exact = truth.double()  # a variance by difference loses digits
+    error = mass_mean((prediction.double() - exact).square(), graph)
+    variance = mass_mean(exact.square(), graph) - mass_mean(exact, graph).square()
+    return (error / variance.clamp_min(TINY)).sqrt().to(truth.dtype)
+
+
+def _ratio(error: Tensor, size: Tensor, graph: Graph, joint: bool) -> Tensor:
+    error, size = mass_mean(error, graph), mass_mean(size, graph)
+    if joint:
+        error, size = error.sum(dim=-1), size.sum(dim=-1)
+    return error / size.clamp_min(TINY)
 
 
 def _check(prediction: Tensor, truth: Tensor) -> None:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from irno_graph.bases import ask
 from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
 from irno_graph.refine import IRNO, Status
-from irno_graph.refine.irno import finite_samples
+from irno_graph.refine.irno import finite_samples, over_nodes
 
 
 class Trajectory(NamedTuple):
@@ -22,7 +23,8 @@ class Trajectory(NamedTuple):
         states: `[time_steps + 1, ..., nodes, channels]`, the first one is the start; NaN after a sample has ended.
         times: `[time_steps + 1]`, in the problem's unit.
         steps_taken: refinement steps per time step and sample, `[time_steps, ...]`.
-        status: `Status` code per sample, `[...]`.
+        status: `Status` code per sample, `[...]` (`[..., graphs]` on a batch): whether all steps were taken and
+            all refined.
     """
 
     states: Tensor
@@ -59,25 +61,31 @@ def rollout(
     if time_steps < 0:
         raise ValueError(f"`time_steps` should be 0 or more, got {time_steps}.")
     check_field(state, graph, None, "state")
+    if steps and not isinstance(model, IRNO):
+        raise ValueError(
+            f"`steps` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
+        )
     span = float(getattr(model, "lead_time", 1.0)) if lead_time is None else float(lead_time)
-    alive = torch.ones(state.shape[:-2], dtype=torch.bool, device=state.device)
+    alive = finite_samples(state, graph)
+    refined_all = alive
     states, steps_taken, current = [state], [], state
     for number in range(time_steps):
         now = time + number * span
         if isinstance(model, IRNO):
             refined = model(current, graph, steps=steps, time=now, lead_time=lead_time)
             new, taken = refined.value, refined.steps_taken
+            refined_all = refined_all & (refined.status == int(Status.DONE))
         else:
-            new = model(current, graph, time=now, lead_time=lead_time)
-            taken = torch.zeros(state.shape[:-2], dtype=torch.long, device=state.device)
-        alive = alive & finite_samples(new)
-        over = alive.reshape(*alive.shape, 1, 1)
+            new = ask(model, current, graph, time=now, lead_time=lead_time)
+            taken = torch.zeros_like(alive, dtype=torch.long)
+        alive = alive & finite_samples(new, graph)
+        over = over_nodes(alive, graph)
         states.append(torch.where(over, new, torch.nan))
         steps_taken.append(torch.where(alive, taken, 0))
         current = torch.where(over, new, current)
     times = time + span * torch.arange(time_steps + 1, dtype=torch.float64)
     taken_all = torch.stack(steps_taken) if steps_taken else torch.zeros(0, *alive.shape, dtype=torch.long)
-    status = torch.where(alive, int(Status.DONE), int(Status.NOT_FINITE))
+    status = torch.where(alive & refined_all, int(Status.DONE), int(Status.NOT_FINITE))
     return Trajectory(torch.stack(states), times, taken_all, status)
 
 

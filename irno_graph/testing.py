@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from irno_graph.graph import Graph
-from irno_graph.mesh import Mesh
 
 
 def renumbered(graph: Graph, order: Tensor) -> Graph:
-    """The graph whose node i is node `order[i]` of `graph`, built anew from its triangles."""
+    """The graph whose node i is node `order[i]` of `graph`; edges are sorted by their new targets."""
     position = torch.empty_like(order)
     position[order] = torch.arange(len(order))
-    face = position[graph.face].T.numpy()
-    return Graph.from_mesh(Mesh(graph.pos[order].numpy(), [("triangle", face)], period=graph.period))
+    source, target = position[graph.edge_index]
+    sort = torch.argsort(target * len(order) + source)
+    new = graph.clone()
+    new.edge_index, new.edge_attr = torch.stack([source, target])[:, sort], graph.edge_attr[sort]
+    new.pos, new.mass, new.face = graph.pos[order], graph.mass[order], position[graph.face]
+    return new
 
 
 def assert_permutation_equivariant(

@@ -1,7 +1,8 @@
-"""Any function as a base."""
+"""Any function as a base, and how a base is asked."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable as Function
 
 from torch import Tensor, nn
@@ -32,3 +33,18 @@ class Callable(nn.Module):
     ) -> Tensor:
         """The function's value; `time` and `lead_time` are not passed on."""
         return self.function(x, graph)
+
+
+def ask(
+    base: nn.Module,
+    x: Tensor,
+    graph: Graph,
+    *,
+    time: Tensor | float | None = None,
+    lead_time: Tensor | float | None = None,
+) -> Tensor:
+    """`base(x, graph)`, with `time` and `lead_time` where its `forward` takes them."""
+    takes = inspect.signature(base.forward).parameters
+    everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
+    given = {"time": time, "lead_time": lead_time}
+    return base(x, graph, **{name: value for name, value in given.items() if everything or name in takes})

@@ -17,12 +17,12 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(help="Refinement steps; default: the model's own.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     control: Annotated[str | None, typer.Option(help="Another model, measured beside it.")] = None,
-    markdown: Annotated[bool, typer.Option(help="Print the table in Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option(help="Print nothing but the table, in Markdown.")] = False,
 ) -> None:
     """Errors of rollouts with and without refinement, over all trajectories of a file."""
     from irno_graph.bases import RIGNO
     from irno_graph.data import TrajectoryFile
-    from irno_graph.experiments.demo import write_json
+    from irno_graph.experiments.demo import quiet_stage, write_json
     from irno_graph.experiments.evaluation import compare_rollouts, load_model, snapshots
     from irno_graph.refine import IRNO
     from irno_graph.report import comparison_tables, markdown_table
@@ -32,7 +32,8 @@ def evaluate(
     source = TrajectoryFile(data)
     truth = snapshots(source, refined.lead_time)
     graph = source.graph().to(device)
-    with stage(f"Rolling out {len(truth)} trajectories of {data}") as progress:
+    sentence = f"Rolling out {len(truth)} trajectories of {data}"
+    with quiet_stage(sentence) if markdown else stage(sentence) as progress:
         found = compare_rollouts(refined, truth, graph, steps=steps, control=other, progress=progress)
     result = {**found.to_json(), "model": model, "data": str(data), "control_model": control}
     if markdown:

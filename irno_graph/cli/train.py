@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +19,14 @@ def train(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Train what an experiment file describes; a run that was cut off goes on where it was."""
+    from irno_graph.experiments.train import curves
     from irno_graph.experiments.train import train as run
+    from irno_graph.report import training_figure, write_figure
 
     written = run(config, stage=stage, device=device, report=lambda line: console.print(line, markup=False))
-    say_files([("model", Path(path)) for path in written])
+    files = [("model", path) for path in written]
+    logs = curves(config)
+    if logs and find_spec("matplotlib") is not None:
+        picture = write_figure(training_figure(logs), written[-1].parent / "curves.png")
+        files.append(("validation errors", picture))
+    say_files(files)

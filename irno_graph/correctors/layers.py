@@ -99,7 +99,9 @@ def waves(graph: Graph, modes: int, dtype: torch.dtype) -> Waves:
     for part, basis in zip(parts, bases, strict=True):
         size = float(part.mass.sum()) ** (1.0 / part.pos.shape[1])
         distance = torch.linspace(0.0, REACH * size, DISTANCES, dtype=torch.float64, device=graph.pos.device)
-        angle = basis.frequencies[:, None] * distance
+        rounding = 1e-10 * basis.eigenvalues[-1]  # what an eigensolver leaves of the eigenvalue 0
+        frequency = basis.eigenvalues.where(basis.eigenvalues > rounding, 0.0).sqrt()
+        angle = frequency[:, None] * distance
         found.append(torch.cat([angle.cos(), angle.sin()], dim=-1).to(dtype))
     return Waves(
         tuple(basis.vectors.to(dtype) for basis in bases),

@@ -24,9 +24,9 @@ class Geometry(NamedTuple):
 class _GraphCorrector(nn.Module):
     """Encoder over (x, h) and decoder whose last layer starts small."""
 
-    def __init__(self, in_channels: int, channels: int, hidden: int, small: float) -> None:
+    def __init__(self, in_channels: int, channels: int, hidden: int, dim: int, small: float) -> None:
         super().__init__()
-        self.in_channels, self.channels, self.hidden = in_channels, channels, hidden
+        self.in_channels, self.channels, self.hidden, self.dim = in_channels, channels, hidden, dim
         self.encode_x = nn.Linear(in_channels, hidden)
         self.encode_h = nn.Linear(channels, hidden, bias=False)
         self.encode = nn.Linear(hidden, hidden)
@@ -70,10 +70,17 @@ class _GraphCorrector(nn.Module):
         """
         check_field(x, graph, self.in_channels, "x")
         check_field(h, graph, self.channels, "h")
+        if graph.dim != self.dim:
+            raise ValueError(
+                f"this corrector is for graphs in {self.dim} dimensions, got {graph.dim}: pass `dim`."
+            )
         leading = torch.broadcast_shapes(x.shape[:-2], h.shape[:-2])
-        x, h = (part.expand(*leading, *part.shape[-2:]).reshape(-1, *part.shape[-2:]) for part in (x, h))
-        value = self.compute(x, h, self.geometry(graph))
-        return value.reshape(*leading, *value.shape[-2:])
+        own = self.last.weight.dtype
+        flat_x, flat_h = (
+            part.expand(*leading, *part.shape[-2:]).reshape(-1, *part.shape[-2:]).to(own) for part in (x, h)
+        )
+        value = self.compute(flat_x, flat_h, self.geometry(graph))
+        return value.reshape(*leading, *value.shape[-2:]).to(h.dtype)
 
 
 class Steps(nn.ModuleList):
@@ -108,7 +115,7 @@ class MessagePassing(_GraphCorrector):
         dim: int = 2,
         small: float = 0.1,
     ) -> None:
-        super().__init__(in_channels, channels, hidden, small)
+        super().__init__(in_channels, channels, hidden, dim, small)
         self.layers = Steps(GraphLayer(hidden, dim) for _ in range(layers))
         self._config = {"hidden": hidden, "layers": layers, "dim": dim, "small": small}
 
@@ -152,7 +159,9 @@ class MultiscaleMessagePassing(_GraphCorrector):
         dim: int = 2,
         small: float = 0.1,
     ) -> None:
-        super().__init__(in_channels, channels, hidden, small)
+        super().__init__(in_channels, channels, hidden, dim, small)
+        if levels < 1 or modes < 0:
+            raise ValueError(f"`levels` should be 1 or more and `modes` 0 or more, got {levels} and {modes}.")
         self.levels, self.modes = levels, modes
 
         def steps() -> Steps:

@@ -162,7 +162,7 @@ def generate(
     ):
         if value < least:
             raise ValueError(f"`{name}` should be at least {least}, got {value}: raise it.")
-    times = _snapshot_times(save_every, final_time)
+    times = snapshot_times(save_every, final_time)
     seeds = trajectory_seeds(seed, trajectories)
     mesh_seed = seed if mesh_seed is None else mesh_seed
     positions, triangles = sample_points(points, nodes, solver_res=solver_res, seed=mesh_seed)
@@ -203,7 +203,12 @@ def _grid(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return (np.stack([i, j], axis=-1) + 0.5) / side, triangles
 
 
-def _snapshot_times(save_every: float, final_time: float) -> np.ndarray:
+def snapshot_times(save_every: float, final_time: float) -> np.ndarray:
+    """Times 0, save_every, ..., final_time of the snapshots `[times]`.
+
+    Raises:
+        ValueError: if `final_time` is not a multiple of `save_every`, or one of them is not positive.
+    """
     if not save_every > 0 or not final_time > 0:
         raise ValueError(
             f"`save_every` and `final_time` should be positive, got {save_every} and {final_time}: "

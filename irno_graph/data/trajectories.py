@@ -57,11 +57,22 @@ class TrajectoryFile(Dataset[Tensor]):
             self.points = points[0, 0]
             count = self.shape[1]
             self.times = np.asarray(file["t"]) if "t" in file else np.linspace(0.0, 1.0, count)
+            if self.times.shape != (count,):
+                raise ValueError(
+                    f"`{path}` should have {count} times, as u has, got {list(self.times.shape)}."
+                )
             self.seeds = np.asarray(file["seed"]) if "seed" in file else np.zeros(0, dtype=np.int64)
             self.triangles = np.asarray(file["tri"], dtype=np.int64) if "tri" in file else None
             self.attributes = dict(file.attrs)
-        stored = self.attributes.get("period", (1.0, 1.0))
-        self.period = (float(stored[0]), float(stored[1])) if period is None else period
+        stored = np.asarray(self.attributes.get("period", (1.0, 1.0)), dtype=np.float64)
+        lengths = stored if period is None else np.asarray(period, dtype=np.float64)
+        if lengths.shape != (2,) or not (lengths > 0).all():
+            raise ValueError(f"`{path}` should be periodic in both axes, got period {lengths.tolist()}.")
+        self.period = (float(lengths[0]), float(lengths[1]))
+        if (self.points < 0).any() or (self.points > lengths).any():
+            raise ValueError(
+                f"`{path}` has points outside its box {self.period}: pass the `period` that is right."
+            )
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -124,10 +124,17 @@ def _check(config: ExperimentConfig, file: Path) -> None:
         "data.train": (len(config.data.train) > 0, "at least one set"),
         "data.valid": (len(config.data.valid) > 0, "at least one set"),
         "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
-        "corrector.steps": (config.corrector.steps >= 1, "1 or more"),
+    }
+    counts = {
+        "base": ("hidden", "processor_steps", "draws"),
+        "corrector": ("hidden", "layers", "levels", "steps", "refresh_every", "loss_modes"),
     }
     for part in ("base", "corrector"):
+        for name in counts[part]:
+            wanted[f"{part}.{name}"] = (getattr(getattr(config, part), name) >= 1, "1 or more")
         fit: FitConfig = getattr(config, part).fit
+        wanted[f"{part}.fit.epoch_batches"] = (fit.epoch_batches >= 1, "1 or more")
+        wanted[f"{part}.fit.validate_every"] = (fit.validate_every >= 1, "1 or more")
         wanted[f"{part}.fit.optimizer_steps"] = (fit.optimizer_steps >= 1, "1 or more")
         wanted[f"{part}.fit.batch_size"] = (fit.batch_size >= 1, "1 or more")
         wanted[f"{part}.fit.learning_rate"] = (fit.learning_rate > 0, "positive")

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 
 from irno_graph.bases.rigno import RIGNO, Architecture
 from irno_graph.correctors import MultiscaleMessagePassing
 from irno_graph.data import TrajectoryFile
-from irno_graph.data.ce_gauss import generate
+from irno_graph.data.ce_gauss import generate, snapshot_times
 from irno_graph.experiments.config import ConfigError, ExperimentConfig, FitConfig, SetConfig, read_config
+from irno_graph.experiments.evaluation import usable_device
 from irno_graph.losses import RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
 from irno_graph.training.base_task import BaseTask, set_statistics
@@ -32,7 +34,7 @@ from irno_graph.training.fit import fit
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
 
 Report = Callable[[str], None]
-STAGES = ("base", "corrector", "control")
+STAGES = ("base", "control", "corrector")  # their order gives each a seed of its own
 
 
 def train(
@@ -49,17 +51,32 @@ def train(
     config = read_config(config_path)
     if stage not in (*STAGES, "all"):
         raise ValueError(f"`stage` should be one of {', '.join(STAGES)} or all, got '{stage}'.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"`device` is {device!r}, but this machine has no CUDA device: use --device cpu.")
+    usable_device(device)
+    stages = ("base", "corrector") if stage == "all" else (stage,)
+    if "base" not in stages:
+        _finished_base(config)
     if config.threads:
         torch.set_num_threads(config.threads)
-    stages = ("base", "corrector") if stage == "all" else (stage,)
     run: dict[str, Callable[[ExperimentConfig, str, Report], Path]] = {
         "base": train_base,
         "corrector": train_corrector,
         "control": train_control,
     }
     return [run[name](config, device, report) for name in stages]
+
+
+def curves(config_path: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """For each stage that has been validated, its metrics.csv files: one, and one more for each resume."""
+    folder = Path(read_config(config_path).folder)
+    found = {}
+    for stage in STAGES:
+        logs = sorted((folder / stage / "csv").rglob("metrics.csv"), key=lambda file: file.stat().st_mtime)
+        validated = [
+            log for log in logs if "valid_rollout" in log.read_text(encoding="utf-8").partition("\n")[0]
+        ]
+        if validated:
+            found[stage] = validated
+    return found
 
 
 def read_sets(config: ExperimentConfig, part: str, device: str, report: Report) -> list[TrajectorySet]:
@@ -160,7 +177,8 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     refresh = Refresh(plan, wanted.refresh_every, wanted.refresh_trajectories, config.seed + 2)
     folder = Path(config.folder) / "corrector"
     report(f"training the corrector: {wanted.fit.optimizer_steps} steps, logs in {folder}")
-    fit(task, plan, folder, callbacks=(refresh,), **_fit_options(wanted.fit, device))
+    settings = {"base_hash": model.base_hash, **asdict(config)}
+    fit(task, plan, folder, callbacks=(refresh,), settings=settings, **_fit_options(wanted.fit, device))
     return save(model.cpu(), Path(config.folder) / "model.safetensors", about=_about(config))
 
 
@@ -184,10 +202,10 @@ def _fit_base(
         draws=config.base.draws,
         compiled=settings.compiled,
     )
-    plan = BatchPlan([part.pairs for part in sets], settings.batch_size, config.seed)
+    plan = BatchPlan([part.pairs for part in sets], settings.batch_size, config.seed + STAGES.index(name))
     folder = Path(config.folder) / name
     report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
-    fit(task, plan, folder, **_fit_options(settings, device))
+    fit(task, plan, folder, settings=asdict(config), **_fit_options(settings, device))
     return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=_about(config))
 
 
@@ -214,18 +232,27 @@ def _finished_base(config: ExperimentConfig) -> RIGNO:
 
 def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentConfig) -> None:
     made = file.attributes
-    expected = {
+    expected: dict[str, Any] = {
         "base_seed": wanted.seed,
         "mesh_seed": wanted.seed,
         "solver_res": config.data.solver_res,
         "points": config.data.points,
     }
-    got = {name: made.get(name) for name in expected} | {"nodes": file.shape[2], "trajectories": len(file)}
-    expected |= {"nodes": wanted.nodes, "trajectories": wanted.trajectories}
-    if got != expected:
-        raise ConfigError(
-            f"`{file.path}` was made with {got}, the config wants {expected}: move the file away."
-        )
+    times = snapshot_times(config.data.save_every, config.data.final_time)
+    got: dict[str, Any] = {name: made.get(name) for name in expected} | {
+        "nodes": file.shape[2],
+        "trajectories": len(file),
+        "times": np.round(file.times, 9).tolist(),
+    }
+    expected |= {
+        "nodes": wanted.nodes,
+        "trajectories": wanted.trajectories,
+        "times": np.round(times, 9).tolist(),
+    }
+    differing = [name for name in expected if got[name] != expected[name]]
+    if differing:
+        what = "; ".join(f"{name} {got[name]} where the config wants {expected[name]}" for name in differing)
+        raise ConfigError(f"`{file.path}` was made with {what}: move the file away.")
 
 
 def _about(config: ExperimentConfig) -> dict[str, Any]:

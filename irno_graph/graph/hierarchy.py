@@ -67,7 +67,7 @@ def hierarchy(graph: Graph, coarser: int) -> tuple[Level, ...]:
     edge_index = graph.edge_index.cpu().numpy()
     dim = graph.pos.shape[1]
     plain = _Plain(
-        graph.pos.double().cpu().numpy(),
+        _in_the_box(graph, owner),
         owner,
         edge_index[0],
         edge_index[1],
@@ -90,6 +90,17 @@ def hierarchy(graph: Graph, coarser: int) -> tuple[Level, ...]:
         levels.append(Level(len(plain.pos), own, restrict, prolong))
         plain = below
     return tuple(levels)
+
+
+def _in_the_box(graph: Graph, owner: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Positions in the box [0, period), since whole periods do not change a periodic graph."""
+    pos = graph.pos.double().cpu().numpy().copy()
+    periods = graph.period if isinstance(graph.period, list) else [graph.period]
+    for number, period in enumerate(periods):
+        for axis, length in enumerate(period or ()):
+            if length is not None:
+                pos[owner == number, axis] %= length
+    return pos
 
 
 def _independent_set(plain: _Plain) -> NDArray[np.int64]:

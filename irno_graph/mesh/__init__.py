@@ -1,4 +1,4 @@
-"""Meshes: points and cells, their files, and periodic boxes. Needs numpy, scipy and meshio only."""
+"""Meshes: points and cells, their files, and periodic boxes. Needs numpy, scipy, meshio and h5py only."""
 
 from irno_graph.mesh.io import read_mesh, write_mesh, write_series
 from irno_graph.mesh.mesh import Mesh, MeshError

@@ -124,6 +124,8 @@ def checked_period(period: Sequence[float | None] | None, dim: int) -> Period:
     """
     if period is None:
         return None
+    if not isinstance(period, Sequence | np.ndarray) or any(isinstance(length, bool) for length in period):
+        raise MeshError(f"`period` should have a length or None per axis, as (1.0, None), got {period!r}.")
     lengths = tuple(None if length is None else float(length) for length in period)
     if len(lengths) != dim:
         raise MeshError(f"`period` should have one entry per axis ({dim}), got {len(lengths)}: {lengths}.")

@@ -14,6 +14,10 @@ def check_field(field: Tensor, graph: Graph, channels: int | None, name: str) ->
     Raises:
         ValueError: saying what was expected and what came.
     """
+    if not isinstance(field, Tensor):
+        raise ValueError(
+            f"`{name}` should be a torch tensor, got {type(field).__name__}: use torch.as_tensor."
+        )
     nodes = graph.num_nodes
     wanted = f"[..., nodes={nodes}, channels={'any' if channels is None else channels}]"
     shape = tuple(field.shape)
@@ -23,6 +27,10 @@ def check_field(field: Tensor, graph: Graph, channels: int | None, name: str) ->
         )
     if not field.is_floating_point():
         raise ValueError(f"`{name}` should be floating point, got {field.dtype}: convert it with .float().")
+    if field.device != graph.pos.device:
+        raise ValueError(
+            f"`{name}` should be on {graph.pos.device}, as the graph is, got {field.device}: use .to()."
+        )
     if not torch.isfinite(field).all():
         bad = int((~torch.isfinite(field)).sum())
         raise ValueError(

@@ -6,13 +6,16 @@ Source: "Iterative Refinement Neural Operators are Learned Fixed-Point Solvers" 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable as Function
 from enum import IntEnum
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Batch
 
-from irno_graph.graph import Graph, mass_norm
+from irno_graph.bases import Callable, ask
+from irno_graph.graph import Graph, graph_sum, mass_norm, node_graph_index
 from irno_graph.nn.fields import check_field
 from irno_graph.refine.scaling import Scaling
 
@@ -28,7 +31,7 @@ class Status(IntEnum):
         """What to tell a user."""
         return {
             Status.DONE: "all steps were taken",
-            Status.NOT_FINITE: "a value became NaN or infinite; what is returned is the last finite state",
+            Status.NOT_FINITE: "a value became NaN or infinite: only what came before it is returned",
         }[self]
 
 
@@ -40,8 +43,8 @@ class Refinement(NamedTuple):
         states: h_0 ... h_K, `[steps + 1, ..., nodes, channels]`.
         residuals: mass-weighted root mean square of (h_{k+1} - h_k) / alpha, `[steps, ..., channels]`
             (`[steps, ..., graphs, channels]` on a batch).
-        steps_taken: refinement steps per sample, `[...]`.
-        status: `Status` code per sample, `[...]`.
+        steps_taken: refinement steps per sample, `[...]` (`[..., graphs]` on a batch).
+        status: `Status` code per sample, likewise.
     """
 
     value: Tensor
@@ -58,7 +61,8 @@ class IRNO(nn.Module):
     them scaled by `scaling` (none: as they are).
 
     Args:
-        base: `(x, graph, time=, lead_time=) -> [..., nodes, channels]`.
+        base: a module or function `(x, graph) -> [..., nodes, channels]`; a module may also take `time` and
+            `lead_time` by name.
         corrector: `(x, h, graph) -> [..., nodes, channels]`.
         alpha: step size in (0, 1].
         steps: default number of steps K.
@@ -70,7 +74,7 @@ class IRNO(nn.Module):
 
     def __init__(
         self,
-        base: nn.Module,
+        base: nn.Module | Function[[Tensor, Graph], Tensor],
         corrector: nn.Module,
         *,
         alpha: float = 0.25,
@@ -81,7 +85,8 @@ class IRNO(nn.Module):
         if not 0.0 < alpha <= 1.0:
             raise ValueError(f"`alpha` should be in (0, 1], got {alpha}: 0.25 is a good start.")
         _check_steps(steps)
-        self.base, self.corrector, self.scaling = base, corrector, scaling
+        self.base = base if isinstance(base, nn.Module) else Callable(base)
+        self.corrector, self.scaling = corrector, scaling
         self.alpha, self.steps = float(alpha), int(steps)
         self.base.requires_grad_(False)
         self.base.eval()
@@ -130,15 +135,15 @@ class IRNO(nn.Module):
         _check_steps(count)
         check_field(x, graph, None, "x")
         with torch.no_grad():
-            h = self.base(x, graph, time=time, lead_time=lead_time)
-        alive = finite_samples(h)
-        steps_taken = torch.zeros(h.shape[:-2], dtype=torch.long, device=h.device)
+            h = ask(self.base, x, graph, time=time, lead_time=lead_time)
+        alive = finite_samples(h, graph)
+        steps_taken = torch.zeros_like(alive, dtype=torch.long)
         states, residuals = [h], []
         for _ in range(count):
-            usable = h if bool(alive.all()) else torch.where(_over(alive, h), h, torch.zeros_like(h))
+            usable = h if bool(alive.all()) else torch.where(over_nodes(alive, graph), h, 0.0)
             new = self.step(x, usable, graph)
-            alive = alive & finite_samples(new)
-            new = torch.where(_over(alive, new), new, h)
+            alive = alive & finite_samples(new, graph)
+            new = torch.where(over_nodes(alive, graph), new, h)
             steps_taken = steps_taken + alive.long()
             residuals.append(mass_norm((new - h) / self.alpha, graph))
             h = new
@@ -157,9 +162,18 @@ class IRNO(nn.Module):
         return f"alpha={self.alpha}, steps={self.steps}"
 
 
-def finite_samples(field: Tensor) -> Tensor:
-    """Whether every value of a sample of `field` `[..., nodes, channels]` is finite, `[...]`."""
-    return torch.isfinite(field).flatten(-2).all(dim=-1)
+def finite_samples(field: Tensor, graph: Graph) -> Tensor:
+    """Whether every value of a sample of `field` `[..., nodes, channels]` is finite, `[...]`, or `[..., graphs]`."""
+    bad = graph_sum((~torch.isfinite(field)).any(dim=-1, keepdim=True).to(torch.long), graph)
+    finite = bad.squeeze(-1) == 0  # [..., graphs]
+    return finite if isinstance(graph, Batch) else finite.squeeze(-1)
+
+
+def over_nodes(samples: Tensor, graph: Graph) -> Tensor:
+    """What holds of a sample, `[...]` or `[..., graphs]`, at its nodes: `[..., nodes, 1]`, or `[..., 1, 1]`."""
+    if isinstance(graph, Batch):
+        return samples[..., node_graph_index(graph)[0]].unsqueeze(-1)
+    return samples.reshape(*samples.shape, 1, 1)
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -168,12 +182,8 @@ def weights_hash(module: nn.Module) -> str:
     for name, tensor in sorted(module.state_dict().items()):
         value = tensor.detach().cpu().contiguous()
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.numpy().tobytes())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _over(samples: Tensor, field: Tensor) -> Tensor:
-    return samples.reshape(*samples.shape, 1, 1).expand_as(field)
 
 
 def _check_steps(steps: int) -> None:

@@ -58,7 +58,3 @@ class Scaling(nn.Module):
     def correction(self, phi: Tensor) -> Tensor:
         """Phi from units of the base's error to physical units."""
         return phi * self.error
-
-    def in_error_units(self, difference: Tensor) -> Tensor:
-        """A difference of states in units of the base's error, in which losses are taken."""
-        return difference / self.error

@@ -80,8 +80,9 @@ def load(path_or_name: str | os.PathLike[str]) -> Any:
                 steps=description["steps"],
                 scaling=None if scaling is None else Scaling.identity(**scaling),
             )
+        model.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, StopIteration) as error:
         raise StorageError(f"`{path}` does not describe a model of this version: {error}") from error
     if weights_hash(model) != description.get("weights_hash"):
         raise StorageError(

@@ -168,11 +168,13 @@ def error_figure(result: Mapping[str, Any]) -> Figure:
 
 
 @styled
-def training_figure(runs: Mapping[str, str | os.PathLike[str]]) -> Figure:
+def training_figure(
+    runs: Mapping[str, str | os.PathLike[str]] | Mapping[str, list[Path]],
+) -> Figure:
     """Validation errors against optimiser steps, after one step from the truth and rolled out.
 
     Args:
-        runs: a label to the metrics.csv of each run.
+        runs: a label to the metrics.csv of each run, or to several of them where it was cut off and went on.
 
     Raises:
         ImportError: if matplotlib is missing.
@@ -268,11 +270,17 @@ def _largest(*fields: np.ndarray) -> float:
     return float(np.quantile(sizes, 0.995)) if sizes.any() else 1.0
 
 
-def _curve(path: str | os.PathLike[str], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one column of a metrics.csv, where it is not empty."""
-    with existing_file(path).open(newline="", encoding="utf-8") as file:
-        rows = [(row["step"], row[name]) for row in csv.DictReader(file) if row.get("step") and row.get(name)]
-    if not rows:
-        raise ValueError(f"`{path}` should hold the columns step and {name}, got none: has a validation run?")
-    table = np.array(rows, dtype=float)
+def _curve(paths: str | os.PathLike[str] | list[Path], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one column of metrics.csv files, where it is not empty; later files win."""
+    values: dict[float, float] = {}
+    for path in paths if isinstance(paths, list) else [paths]:
+        with existing_file(path).open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row.get("step") and row.get(name):
+                    values[float(row["step"])] = float(row[name])
+    if not values:
+        raise ValueError(
+            f"`{paths}` should hold the columns step and {name}, got none: has a validation run?"
+        )
+    table = np.array(sorted(values.items()))
     return table[:, 0], table[:, 1]

@@ -202,7 +202,7 @@ class CorrectorTask(lightning.LightningModule):
         """Everything happens in `on_validation_epoch_start`."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam with weight decay and the annealed schedule, step by step."""
+        """AdamW and the annealed schedule, step by step."""
         optimizer = torch.optim.AdamW(
             self.model.corrector.parameters(), lr=self.learning_rate, weight_decay=1e-5
         )
@@ -213,7 +213,10 @@ class CorrectorTask(lightning.LightningModule):
 
 
 class Refresh(lightning.Callback):
-    """Refresh the samples from the model's own rollouts every `every` epochs, and plan the next epoch's batches."""
+    """Refresh the samples from the model's own rollouts every `every` epochs, and plan the next epoch's batches.
+
+    A resumed run draws them anew, with the weights it resumes from.
+    """
 
     def __init__(self, plan: BatchPlan, every: int, trajectories: int, seed: int) -> None:
         self.plan, self.every, self.trajectories, self.seed = plan, every, trajectories, seed

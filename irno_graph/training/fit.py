@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -11,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from irno_graph.files import atomic_path
 from irno_graph.training.pairs import BatchPlan
 
 
@@ -35,17 +40,25 @@ def fit(
     validate_every: int,
     device: str = "cpu",
     callbacks: tuple[Callback, ...] = (),
+    settings: dict[str, Any] | None = None,
 ) -> None:
     """Train `task` for `total_steps` optimiser steps, from `folder`/last.ckpt on where there is one.
 
     Writes csv/version_N/metrics.csv (one more N for each resume) and TensorBoard events to `folder`, and
     last.ckpt after each epoch of `epoch_batches`.
+
+    Raises:
+        ValueError: if `folder` holds a run that was started with other `settings`.
     """
     last = folder / "last.ckpt"
+    _same_settings(folder, settings or {})
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    index = torch.device(device).index
     trainer = lightning.Trainer(
         max_steps=total_steps,
         accelerator="gpu" if device.startswith("cuda") else "cpu",
-        devices=1,
+        devices=1 if index is None else [index],
+        max_epochs=math.ceil(total_steps / min(epoch_batches, len(plan))),
         logger=[
             CSVLogger(folder, name="csv", flush_logs_every_n_steps=50),
             TensorBoardLogger(folder, name="", version="tensorboard"),
@@ -66,12 +79,28 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*number of training batches.*")
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
         trainer.fit(
             task,
             train_dataloaders=DataLoader(plan, batch_size=None),
             val_dataloaders=DataLoader(_OneItem(), batch_size=None),
             ckpt_path=str(last) if last.is_file() else None,
+            weights_only=True,
         )
+
+
+def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Keep the settings of a run beside it, and refuse to go on with others."""
+    file = folder / "settings.json"
+    text = json.dumps(settings, indent=1, sort_keys=True)
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"the run in `{folder}` was started with other settings: move the folder away, or restore them."
+        )
+    with atomic_path(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 class _OneItem(torch.utils.data.Dataset[int]):

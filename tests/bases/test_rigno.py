@@ -3,8 +3,9 @@ import torch
 from torch_geometric.data import Batch
 
 from irno_graph.bases.rigno import RIGNO, Architecture, RegionalGraph
+from irno_graph.correctors import MultiscaleMessagePassing
 from irno_graph.graph import Graph
-from irno_graph.mesh import periodic_box
+from irno_graph.mesh import Mesh, periodic_box
 
 SMALL = Architecture(processor_steps=2, node_hidden=12, edge_hidden=10, use_time=False)
 
@@ -85,3 +86,13 @@ def test_bad_input_is_refused(base, box):
         base(torch.zeros(25, 4), Graph.from_grid((5, 5)))
     with pytest.raises(ValueError, match="at least 4 regional nodes"):
         RegionalGraph.build(box.pos.numpy()[:12], domain=((0.0, 0.0), (1.0, 1.0)), periodic=True)
+
+
+def test_whole_periods_do_not_change_a_periodic_graph(base, box):
+    x = torch.randn(box.num_nodes, 4)
+    shifted = box.pos.clone()
+    shifted[::3] += torch.tensor([1.0, -2.0])
+    moved = Graph.from_mesh(Mesh(shifted.numpy(), [("triangle", box.face.T.numpy())], period=box.period))
+    torch.testing.assert_close(base(x, moved), base(x, box), rtol=1e-4, atol=1e-4)
+    corrector = MultiscaleMessagePassing(4, 4, hidden=8, levels=2, small=1.0)
+    torch.testing.assert_close(corrector(x, x, moved), corrector(x, x, box), rtol=1e-4, atol=1e-4)

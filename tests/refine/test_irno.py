@@ -3,8 +3,11 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Batch
 
 import irno_graph as ig
+from irno_graph.bases.rigno import Architecture
+from irno_graph.mesh import periodic_box
 from irno_graph.refine import Scaling, Status
 
 
@@ -121,3 +124,61 @@ def test_input_with_nan_is_refused(box, truth):
 def test_input_of_another_graph_is_refused(box, truth):
     with pytest.raises(ValueError, match="nodes=150"):
         ig.IRNO(persistence(), Towards(truth))(truth[:, 1:], box)
+
+
+def test_a_function_and_a_module_without_times_are_bases(box, truth):
+    class Plain(nn.Module):
+        def forward(self, x, graph):
+            return 2 * x
+
+    for base in (Plain(), lambda x, graph: 2 * x):
+        out = ig.IRNO(base, Towards(truth), alpha=1.0, steps=1)(truth, box, time=0.3, lead_time=0.1)
+        torch.testing.assert_close(out.states[0], 2 * truth)
+        torch.testing.assert_close(
+            ig.rollout(ig.IRNO(base, Towards(truth)), truth, box, 1, steps=0).states[1], 2 * truth
+        )
+
+
+def test_float64_states_pass_through_float32_networks(box):
+    base = ig.bases.RIGNO(4, 4, architecture=Architecture(processor_steps=1, node_hidden=8, edge_hidden=8))
+    model = ig.IRNO(base, ig.correctors.MultiscaleMessagePassing(4, 4, hidden=8, levels=1, modes=5))
+    x = torch.randn(box.num_nodes, 4, dtype=torch.float64)
+    found = ig.rollout(model, x, box, time_steps=2).states
+    assert found.dtype == torch.float64
+    expected = ig.rollout(model, x.float(), box, time_steps=2).states
+    torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_in_a_batch_a_graph_that_blows_up_stops_alone(box):
+    other = ig.Graph.from_mesh(periodic_box(60, seed=4))
+    batch = Batch.from_data_list([box, other])
+
+    class Explode(nn.Module):
+        def forward(self, x, h, graph):
+            return torch.where(x == 7, torch.inf, 1.0)
+
+    x = torch.zeros(2, 210, 1)
+    x[0, 180] = 7  # a node of the second graph, in the first sample
+    out = ig.IRNO(lambda x, graph: x, Explode(), alpha=0.5, steps=3)(x, batch)
+    assert out.status.tolist() == [[Status.DONE, Status.NOT_FINITE], [Status.DONE, Status.DONE]]
+    assert out.steps_taken.tolist() == [[3, 0], [3, 3]]
+    assert (out.value[0, :150] == 1.5).all()
+    assert torch.equal(out.value[0, 150:], x[0, 150:])
+
+
+def test_a_rollout_says_when_refinement_broke_down(box, truth):
+    class Nothing(nn.Module):
+        def forward(self, x, h, graph):
+            return h * torch.inf
+
+    found = ig.rollout(ig.IRNO(lambda x, graph: x, Nothing()), truth, box, time_steps=2)
+    assert torch.isfinite(found.states).all()
+    assert (found.status == Status.NOT_FINITE).all()
+
+
+def test_tensors_of_another_kind_are_refused(box, truth):
+    model = ig.IRNO(persistence(), Towards(truth))
+    with pytest.raises(ValueError, match="torch tensor, got ndarray"):
+        model(truth.numpy(), box)
+    with pytest.raises(ValueError, match="steps"):
+        ig.rollout(persistence(), truth, box, steps=2)

@@ -20,6 +20,7 @@ folder: {folder}/run
 data:
   folder: {folder}/data
   solver_res: 32
+  final_time: 0.3
   train: [{{nodes: 80, trajectories: 3, seed: 1}}, {{nodes: 96, trajectories: 3, seed: 2}}]
   valid: [{{nodes: 80, trajectories: 2, seed: 3}}]
 base: {{hidden: 8, processor_steps: 1, draws: 2, fit: {{optimizer_steps: {base}, batch_size: 4, epoch_batches: 4}}}}
@@ -119,7 +120,22 @@ def test_a_run_that_was_cut_off_ends_where_an_undisturbed_one_does(tmp_path):
 def test_a_file_made_with_other_settings_is_refused(tmp_path):
     path = config(tmp_path)
     path.write_text(path.read_text().replace("nodes: 96", "nodes: 97"))
-    with pytest.raises(ValueError, match=r"train-1\.nc.*96"):
+    with pytest.raises(ValueError, match=r"train-1\.nc.*nodes 96 where the config wants 97"):
+        train(path, stage="base", report=lambda line: None)
+
+
+def test_a_file_with_another_time_step_is_refused(tmp_path):
+    path = config(tmp_path)
+    path.write_text(path.read_text().replace("final_time: 0.3", "final_time: 0.3\n  save_every: 0.05"))
+    with pytest.raises(ValueError, match=r"train-0\.nc.*times"):
+        train(path, stage="base", report=lambda line: None)
+
+
+def test_a_cut_off_run_does_not_go_on_with_other_settings(tmp_path):
+    path = config(tmp_path)
+    train(path, stage="base", report=lambda line: None)
+    path.write_text(path.read_text().replace("processor_steps: 1", "processor_steps: 2"))
+    with pytest.raises(ValueError, match="started with other settings"):
         train(path, stage="base", report=lambda line: None)
 
 

@@ -105,6 +105,8 @@ class RIGNO(nn.Module):
     ) -> Tensor:
         """State `[..., nodes, channels]` at `time + lead_time` from x `[..., nodes, in_channels]` at `time`.
 
+        The network computes in the type of its weights, the answer has the type of x.
+
         `time` and `lead_time` are scalars or have x's leading dimensions, in the problem's unit of time.
 
         Raises:
@@ -112,14 +114,13 @@ class RIGNO(nn.Module):
         """
         check_field(x, graph, self.in_channels, "x")
         leading = x.shape[:-2]
-        flat = x.reshape(-1, *x.shape[-2:])  # [samples, nodes, in_channels]
+        flat = x.reshape(-1, *x.shape[-2:]).to(self.input_mean.dtype)  # [samples, nodes, in_channels]
         samples = flat.shape[0]
         tau = per_sample(self.lead_time if lead_time is None else lead_time, leading, flat)
         start = per_sample(0.0 if time is None else time, leading, flat)
         rate = self.rate(flat, self.regional_graph(graph), time=start, lead_time=tau)
-        return (flat[..., : self.channels] + tau.view(samples, 1, 1) * rate).reshape(
-            *leading, -1, self.channels
-        )
+        change = (tau.view(samples, 1, 1) * rate).reshape(*leading, -1, self.channels)
+        return x[..., : self.channels] + change.to(x.dtype)
 
     def rate(self, u: Tensor, regional: RegionalGraph, *, time: Tensor, lead_time: Tensor) -> Tensor:
         """Mean time derivative `[samples, nodes, channels]` over the lead time, in physical units."""

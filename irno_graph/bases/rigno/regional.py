@@ -111,6 +111,8 @@ class RegionalGraph:
                 f"`points` should be finite and of shape [nodes, 2], got {points.shape}: check them."
             )
         low, high = (np.asarray(corner, dtype=np.float64) for corner in domain)
+        if periodic:
+            points = low + np.mod(points - low, high - low)
         coordinates = (2.0 * (points - low) / (high - low) - 1.0).astype(np.float32).astype(np.float64)
         if region_index is None:
             draw = np.random.default_rng(seed).permutation(len(points))
