@@ -23,7 +23,12 @@ ROWS = [
 ]
 LEVEL = {room: number for number, row in enumerate(ROWS) for room in row}
 OUTSIDE = {"__init__", "testing"}
-SOLE_IMPORTERS = {"meshio": {"mesh/io.py"}, "torch_scatter": set(), "torch_harmonics": set()}
+SOLE_IMPORTERS: dict[str, set[str]] = {
+    "meshio": {"mesh/io.py"},
+    "torch_geometric": {"graph/pyg.py"},
+    "torch_scatter": set(),
+    "torch_harmonics": set(),
+}
 
 
 def imports(source: str) -> set[str]:

@@ -24,6 +24,8 @@ def rollout(
     from irno_graph.experiments.evaluation import load_model, roll_out_file, write_rollout
     from irno_graph.refine import IRNO, Status
 
+    if out.suffix not in (".xdmf", ".pvd", ".nc"):
+        raise ValueError(f"`--out` should end in .xdmf, .pvd or .nc, got '{out}'.")
     network = load_model(model, device, kinds=(IRNO, RIGNO))
     found, mesh, graph = roll_out_file(network, data, trajectory, time_steps=time_steps, steps=steps)
     file = write_rollout(out, found, mesh, graph)

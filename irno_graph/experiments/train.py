@@ -26,6 +26,7 @@ from irno_graph.training.corrector_task import (
     CorrectorTask,
     Refresh,
     Samples,
+    best_steps,
     error_scaling,
     met_states,
     true_pairs,
@@ -179,6 +180,9 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     report(f"training the corrector: {wanted.fit.optimizer_steps} steps, logs in {folder}")
     settings = {"base_hash": model.base_hash, **asdict(config)}
     fit(task, plan, folder, callbacks=(refresh,), settings=settings, **_fit_options(wanted.fit, device))
+    model.eval()
+    model.steps = best_steps(model, valid, task.spread, wanted.steps)
+    report(f"refinement steps with the lowest validation error: {model.steps} of {wanted.steps}")
     return save(model.cpu(), Path(config.folder) / "model.safetensors", about=_about(config))
 
 

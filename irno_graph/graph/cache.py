@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import ref
 
-from torch_geometric.data import Data
+from irno_graph.graph.pyg import Data
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from typing import Any
 
 from torch import Tensor
@@ -16,10 +15,8 @@ from irno_graph.graph.build import (
     pairs_within,
     tensors_from_mesh,
 )
+from irno_graph.graph.pyg import Data
 from irno_graph.mesh.mesh import Mesh, Period, checked_period
-
-with warnings.catch_warnings(action="ignore"):  # torch_geometric uses what PyTorch deprecates
-    from torch_geometric.data import Data
 
 
 class Graph(Data):

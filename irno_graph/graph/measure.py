@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch_geometric.data import Batch
 
 from irno_graph.graph.cache import per_graph
 from irno_graph.graph.calculus import graph_sum
 from irno_graph.graph.graph import Graph
+from irno_graph.graph.pyg import Batch
 
 
 def graph_list(graph: Graph) -> list[Graph]:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from irno_graph.bases import Callable, ask
 from irno_graph.graph import Graph, graph_sum, mass_norm, node_graph_index
+from irno_graph.graph.pyg import Batch
 from irno_graph.nn.fields import check_field
 from irno_graph.refine.scaling import Scaling
 

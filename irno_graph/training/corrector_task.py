@@ -76,6 +76,16 @@ def error_scaling(base_samples: list[Samples], train: list[TrajectorySet]) -> Sc
     return Scaling(input_mean=state.mean, input_std=state.std, mean=state.mean, std=state.std, error=error)
 
 
+def best_steps(model: IRNO, valid: list[TrajectorySet], spread: Moments, most: int) -> int:
+    """The number of refinement steps, 1 to `most`, with the lowest error of validation rollouts."""
+
+    def error(steps: int) -> float:
+        step = lambda x, graph: model(x, graph, steps=steps).value  # noqa: E731
+        return float(validation_errors(step, valid, spread)[1])
+
+    return min(range(1, most + 1), key=error)
+
+
 class CorrectorTask(lightning.LightningModule):
     """The loss of the estimates h_1 ... h_K, in units of the base's error on the sample.
 
