@@ -18,8 +18,9 @@ class ConfigError(ValueError):
 
 @dataclass
 class SetConfig:
-    """One generated file: trajectories from `seed` on a mesh of `nodes` nodes from the same seed."""
+    """One generated file: trajectories from `seed` on `nodes` nodes from the same seed, `points` their kind."""
 
+    points: str = "mesh"
     nodes: int = 1024
     trajectories: int = 64
     seed: int = 0
@@ -30,7 +31,6 @@ class DataConfig:
     """Where the sets lie and how they are made; a file that is not there is generated."""
 
     folder: str = "data/ce_gauss"
-    points: str = "mesh"
     solver_res: int = 128
     save_every: float = 0.1
     final_time: float = 0.7

@@ -104,7 +104,7 @@ def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path, report
         path,
         trajectories=wanted.trajectories,
         nodes=wanted.nodes,
-        points=config.data.points,
+        points=wanted.points,
         solver_res=config.data.solver_res,
         seed=wanted.seed,
         save_every=config.data.save_every,
@@ -240,7 +240,7 @@ def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentCo
         "base_seed": wanted.seed,
         "mesh_seed": wanted.seed,
         "solver_res": config.data.solver_res,
-        "points": config.data.points,
+        "points": wanted.points,
     }
     times = snapshot_times(config.data.save_every, config.data.final_time)
     got: dict[str, Any] = {name: made.get(name) for name in expected} | {
