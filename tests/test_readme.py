@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from irno_graph.graph import Graph
+from irno_graph.mesh import read_mesh
 from irno_graph.report import markdown_table
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +56,21 @@ def test_the_table_is_the_measured_one():
     for group, entry in result["groups"].items():
         shown = {"time_steps": 7, "groups": {group: entry}}
         assert markdown_table(shown) in README
+
+
+def test_the_table_of_other_points_is_the_measured_one():
+    files = sorted((RESULTS / "other_points").glob("*.json"))
+    assert len(files) == 6
+    for file in files:
+        groups = json.loads(file.read_text())["groups"]
+        gains = [
+            groups[group]["gain"][step] for group in ("velocity", "pressure", "vorticity") for step in (0, -1)
+        ]
+        kind, nodes = file.stem.split("_")
+        assert f"| {kind} | {nodes} | " + " | ".join(f"{gain:+.1f}" for gain in gains) + " |" in README
+
+
+@pytest.mark.parametrize(("name", "area"), [("periodic_box.vtu", 1.0), ("l_shape.vtu", 3.0)])
+def test_sample_meshes_have_their_areas(name, area):
+    graph = Graph.from_mesh(read_mesh(ROOT / "meshes" / name))
+    assert float(graph.mass.sum()) == pytest.approx(area, rel=1e-12)
