@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,7 @@ class Geometry(NamedTuple):
     waves: Waves | None
 
 
-class _GraphCorrector(nn.Module):
+class _GraphCorrector(nn.Module, ABC):
     """Encoder over (x, h) and decoder whose last layer starts small."""
 
     def __init__(self, in_channels: int, channels: int, hidden: int, dim: int, small: float) -> None:
@@ -45,13 +46,13 @@ class _GraphCorrector(nn.Module):
         """Phi `[samples, nodes, channels]` from node latents."""
         return self.last(functional.silu(self.decode(self.norm(latent)))).transpose(0, 1)
 
+    @abstractmethod
     def geometry(self, graph: Graph) -> Geometry:
         """What the corrector needs of the graph, computed once per graph."""
-        raise NotImplementedError
 
+    @abstractmethod
     def process(self, latent: Tensor, geometry: Geometry) -> Tensor:
         """Message passing on node latents."""
-        raise NotImplementedError
 
     def compute(self, x: Tensor, h: Tensor, geometry: Geometry) -> Tensor:
         """Phi `[samples, nodes, channels]` for x and h `[samples, nodes, ...]`: tensors only, fit to be compiled."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from irno_graph.files import existing_file
 
@@ -110,7 +111,7 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         key = getattr(error, "full_key", None) or "?"
         what = str(error).splitlines()[0]
         raise ConfigError(f"`{file}`, key `{key}`: {what}; compare with the files in configs/.") from error
-    except Exception as error:  # the YAML reader's own errors are of several kinds
+    except (YAMLError, OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"`{file}` should be a YAML mapping, got: {' '.join(str(error).split())}"
         ) from error

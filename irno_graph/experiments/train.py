@@ -33,6 +33,7 @@ from irno_graph.training.corrector_task import (
 )
 from irno_graph.training.fit import fit
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
+from irno_graph.training.schedule import Schedule
 
 Report = Callable[[str], None]
 STAGES = ("base", "control", "corrector")  # their order gives each a seed of its own
@@ -165,12 +166,9 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
         model,
         sets,
         valid,
-        pairs=pairs,
-        rollouts=rollouts,
+        samples=[pairs, rollouts],
         loss=RefinementLoss(spectral, beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp),
-        learning_rate=wanted.fit.learning_rate,
-        total_steps=wanted.fit.optimizer_steps,
-        tail=wanted.fit.tail,
+        schedule=_schedule(wanted.fit, weight_decay=1e-5),
         single_steps=wanted.single_steps,
         compiled=wanted.fit.compiled,
     )
@@ -200,9 +198,7 @@ def _fit_base(
         base,
         sets,
         valid,
-        learning_rate=settings.learning_rate,
-        total_steps=settings.optimizer_steps,
-        tail=settings.tail,
+        schedule=_schedule(settings, weight_decay=1e-6),
         draws=config.base.draws,
         compiled=settings.compiled,
     )
@@ -211,6 +207,10 @@ def _fit_base(
     report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
     fit(task, plan, folder, settings=asdict(config), **_fit_options(settings, device))
     return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=_about(config))
+
+
+def _schedule(settings: FitConfig, weight_decay: float) -> Schedule:
+    return Schedule(settings.learning_rate, settings.optimizer_steps, settings.tail, weight_decay)
 
 
 def _fit_options(settings: FitConfig, device: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from irno_graph.bases.rigno import RIGNO, RegionalGraph
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
 from irno_graph.training.pairs import Task, TrajectorySet, square_symmetries, turned_fields
-from irno_graph.training.schedule import annealed
+from irno_graph.training.schedule import Schedule
 
 
 class BaseTask(lightning.LightningModule):
@@ -27,8 +27,7 @@ class BaseTask(lightning.LightningModule):
         base: the operator; its statistics are set from `train`.
         train: training sets.
         valid: validation sets, for the one-step and rollout errors that are logged.
-        learning_rate: its peak.
-        total_steps: length of the schedule, and `tail` the part of it spent at its low end.
+        schedule: optimiser and learning rate.
         draws: regional graphs per training graph.
         vector: the two channels that turn with the square.
         compiled: whether the network is compiled by torch.
@@ -40,16 +39,14 @@ class BaseTask(lightning.LightningModule):
         train: list[TrajectorySet],
         valid: list[TrajectorySet],
         *,
-        learning_rate: float,
-        total_steps: int,
-        tail: float = 0.2,
+        schedule: Schedule,
         draws: int = 4,
         vector: tuple[int, int] = (1, 2),
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.base, self.train_sets, self.valid_sets = base, train, valid
-        self.learning_rate, self.total_steps, self.tail = learning_rate, total_steps, tail
+        self.schedule = schedule
         self.vector = vector
         self.spread = Moments.of(part.states for part in train)
         self.regional = [[_draw(base, part, seed) for seed in range(draws)] for part in train]
@@ -82,12 +79,8 @@ class BaseTask(lightning.LightningModule):
         """Everything happens in `on_validation_epoch_start`."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW and the annealed schedule, step by step."""
-        optimizer = torch.optim.AdamW(self.base.parameters(), lr=self.learning_rate, weight_decay=1e-6)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: annealed(step, self.total_steps, tail=self.tail)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """Those of the schedule."""
+        return self.schedule.optimizers(self.base.parameters())
 
 
 def pair_batch(part: TrajectorySet, index: Tensor) -> tuple[Tensor, Tensor]:

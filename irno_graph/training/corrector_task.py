@@ -24,7 +24,7 @@ from irno_graph.training.pairs import (
     turned_fields,
     turned_graph,
 )
-from irno_graph.training.schedule import annealed
+from irno_graph.training.schedule import Schedule
 
 LARGEST_WEIGHT = 3.0  # of a sample, over that of one with the base's mean error
 
@@ -94,13 +94,11 @@ class CorrectorTask(lightning.LightningModule):
 
     Args:
         model: base, corrector, alpha and K; its scaling is set.
-        train: training sets, and `pairs` and `rollouts` the samples from them (see `true_pairs`, `met_states`).
-        pairs: one `Samples` per training set.
-        rollouts: the base's own rollouts, one `Samples` per training set.
+        train: training sets.
+        samples: sources of samples (`true_pairs`, `met_states` of the base), in each one `Samples` per training set.
         valid: validation sets.
         loss: the refinement loss.
-        learning_rate: its peak.
-        total_steps: length of the schedule, and `tail` the part of it spent at its low end.
+        schedule: optimiser and learning rate.
         single_steps: how many of them, at the start, take one step of size 1 from h_0 or a state between h_0 and y
             (Phi(x, h) = y - h is then learned at the cost of one Phi) before the K steps are unrolled.
         compiled: whether the corrector is compiled by torch.
@@ -112,12 +110,9 @@ class CorrectorTask(lightning.LightningModule):
         train: list[TrajectorySet],
         valid: list[TrajectorySet],
         *,
-        pairs: list[Samples],
-        rollouts: list[Samples],
+        samples: list[list[Samples]],
         loss: RefinementLoss,
-        learning_rate: float,
-        total_steps: int,
-        tail: float = 0.2,
+        schedule: Schedule,
         single_steps: int = 0,
         compiled: bool = False,
     ) -> None:
@@ -125,8 +120,8 @@ class CorrectorTask(lightning.LightningModule):
         assert isinstance(model.corrector, MultiscaleMessagePassing | MessagePassing)
         self.single_steps, self.corrector = single_steps, model.corrector
         self.model, self.train_sets, self.valid_sets = model, train, valid
-        self.pairs, self.rollouts, self.loss = pairs, rollouts, loss
-        self.learning_rate, self.total_steps, self.tail = learning_rate, total_steps, tail
+        self.fixed, self.loss = samples, loss
+        self.schedule = schedule
         self.spread = Moments.of(part.states for part in train)
         self.refined: list[Samples] = []
         self.turned = [[turned_graph(part.graph, matrix) for matrix in square_symmetries()] for part in train]
@@ -137,10 +132,10 @@ class CorrectorTask(lightning.LightningModule):
 
     def sizes(self) -> list[int]:
         """Number of samples of each training set."""
-        return [
-            sum(len(source[group].x) for source in (self.pairs, self.rollouts, self.refined) if source)
-            for group in range(len(self.train_sets))
-        ]
+        return [sum(len(part.x) for part in self._parts(group)) for group in range(len(self.train_sets))]
+
+    def _parts(self, group: int) -> list[Samples]:
+        return [source[group] for source in (*self.fixed, self.refined) if source]
 
     def refresh(self, trajectories: int, seed: int) -> None:
         """Replace the samples from the model's own rollouts, of `trajectories` of each training set."""
@@ -152,7 +147,7 @@ class CorrectorTask(lightning.LightningModule):
 
     def batch(self, task: Task) -> Samples:
         """The samples of `task`, from all sources one after the other."""
-        sources = [source[task.group] for source in (self.pairs, self.rollouts, self.refined) if source]
+        sources = self._parts(task.group)
         starts = np.cumsum([0] + [len(source.x) for source in sources])
         samples = task.samples.cpu().numpy()
         number = np.searchsorted(starts, samples, side="right") - 1
@@ -212,14 +207,8 @@ class CorrectorTask(lightning.LightningModule):
         """Everything happens in `on_validation_epoch_start`."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW and the annealed schedule, step by step."""
-        optimizer = torch.optim.AdamW(
-            self.model.corrector.parameters(), lr=self.learning_rate, weight_decay=1e-5
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: annealed(step, self.total_steps, tail=self.tail)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """Those of the schedule."""
+        return self.schedule.optimizers(self.model.corrector.parameters())
 
 
 class Refresh(lightning.Callback):

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
 
 
 def annealed(step: int, total: int, *, warmup: float = 0.02, tail: float = 0.2, low: float = 0.02) -> float:
@@ -19,3 +25,21 @@ def annealed(step: int, total: int, *, warmup: float = 0.02, tail: float = 0.2, 
     if step < flat:
         return low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / (flat - rise)))
     return low * 0.05 ** ((step - flat) / max(total - flat, 1.0))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW over `total_steps`, its learning rate `annealed` from `learning_rate`, the last `tail` at its low end."""
+
+    learning_rate: float
+    total_steps: int
+    tail: float = 0.2
+    weight_decay: float = 1e-6
+
+    def optimizers(self, parameters: Iterable[nn.Parameter]) -> OptimizerLRScheduler:
+        """What `configure_optimizers` returns for `parameters`."""
+        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: annealed(step, self.total_steps, tail=self.tail)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
