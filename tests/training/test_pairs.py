@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import torch
 
 from irno_graph.graph import Graph, gradient
 from irno_graph.mesh import periodic_box
 from irno_graph.training.base_task import pair_batch
+from irno_graph.training.fit import PlanEpoch
 from irno_graph.training.pairs import (
     BatchPlan,
     TrajectorySet,
@@ -54,3 +57,11 @@ def test_pairs_are_neighbouring_snapshots():
     x, y = pair_batch(part, torch.arange(9))
     assert (y - x == 1).all()
     assert x.flatten().tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+
+
+def test_training_plans_each_epoch_anew():
+    plan, expected = BatchPlan([12], 4, seed=3), BatchPlan([12], 4, seed=3)
+    PlanEpoch(plan).on_train_epoch_start(SimpleNamespace(current_epoch=2), None)  # type: ignore[arg-type]
+    assert [task.seed for task in plan.tasks] != [task.seed for task in expected.tasks]
+    expected.set_epoch(2)
+    assert [task.seed for task in plan.tasks] == [task.seed for task in expected.tasks]
