@@ -36,6 +36,7 @@ class DataConfig:
     save_every: float = 0.1
     final_time: float = 0.7
     train: list[SetConfig] = field(default_factory=list)
+    more: list[SetConfig] = field(default_factory=list)  # what corrector and control train on besides `train`
     valid: list[SetConfig] = field(default_factory=list)
     test: list[SetConfig] = field(default_factory=list)
 
@@ -91,6 +92,7 @@ class ExperimentConfig:
     folder: str = "runs/experiment"
     seed: int = 0
     threads: int = 0  # 0: what torch chooses
+    start: str = ""  # a trained model: its base is the base, training goes on from its corrector
     data: DataConfig = field(default_factory=DataConfig)
     base: BaseConfig = field(default_factory=BaseConfig)
     corrector: CorrectorConfig = field(default_factory=CorrectorConfig)
@@ -120,6 +122,11 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     return config
 
 
+def all_sets(data: DataConfig) -> list[SetConfig]:
+    """Every set, those for training first."""
+    return [*data.train, *data.more, *data.valid, *data.test]
+
+
 def _check(config: ExperimentConfig, file: Path) -> None:
     wanted = {
         "data.train": (len(config.data.train) > 0, "at least one set"),
@@ -142,7 +149,7 @@ def _check(config: ExperimentConfig, file: Path) -> None:
     for key, (fine, expected) in wanted.items():
         if not fine:
             raise ConfigError(f"`{file}`, key `{key}` should be {expected}: change it.")
-    seeds = [one.seed for one in (*config.data.train, *config.data.valid, *config.data.test)]
+    seeds = [one.seed for one in all_sets(config.data)]
     if len(set(seeds)) != len(seeds):
         raise ConfigError(
             f"`{file}`: every set in `data` needs a seed of its own, got {seeds}: no trajectory twice."

@@ -17,7 +17,14 @@ from irno_graph.bases.rigno import RIGNO, Architecture
 from irno_graph.correctors import MultiscaleMessagePassing
 from irno_graph.data import TrajectoryFile
 from irno_graph.data.ce_gauss import generate, snapshot_times
-from irno_graph.experiments.config import ConfigError, ExperimentConfig, FitConfig, SetConfig, read_config
+from irno_graph.experiments.config import (
+    ConfigError,
+    ExperimentConfig,
+    FitConfig,
+    SetConfig,
+    all_sets,
+    read_config,
+)
 from irno_graph.experiments.evaluation import usable_device
 from irno_graph.losses import RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
@@ -54,7 +61,9 @@ def train(
     if stage not in (*STAGES, "all"):
         raise ValueError(f"`stage` should be one of {', '.join(STAGES)} or all, got '{stage}'.")
     usable_device(device)
-    stages = ("base", "corrector") if stage == "all" else (stage,)
+    if config.start and stage == "base":
+        raise ValueError(f"the config starts from `{config.start}`, which has a base: run another stage.")
+    stages = (stage,) if stage != "all" else ("corrector",) if config.start else ("base", "corrector")
     if "base" not in stages:
         _finished_base(config)
     if config.threads:
@@ -82,7 +91,7 @@ def curves(config_path: str | os.PathLike[str]) -> dict[str, list[Path]]:
 
 
 def read_sets(config: ExperimentConfig, part: str, device: str, report: Report) -> list[TrajectorySet]:
-    """The sets of `part` ("train", "valid", "test") in memory; files that are not there are generated.
+    """The sets of `part` ("train", "more", "valid", "test") in memory; files that are not there are generated.
 
     Raises:
         ConfigError: if a file is there that the config's settings did not make.
@@ -136,31 +145,47 @@ def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
 def train_control(config: ExperimentConfig, device: str, report: Report) -> Path:
     """Train the finished base on, for as many optimiser steps as the corrector takes, on a schedule of its own."""
     lightning.seed_everything(config.seed + 1, verbose=False)
-    sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
+    sets, more, valid = (read_sets(config, part, device, report) for part in ("train", "more", "valid"))
     base = _finished_base(config)
     base.requires_grad_(True)
     settings = FitConfig(
         **{**asdict(config.base.fit), "optimizer_steps": config.corrector.fit.optimizer_steps}
     )
-    return _fit_base(config, base, sets, valid, settings, "control", device, report)
+    return _fit_base(config, base, sets + more, valid, settings, "control", device, report)
 
 
 def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Path:
-    """Train the corrector on the finished base."""
+    """Train the corrector on the finished base, or train on the corrector of the model that the config starts from."""
     lightning.seed_everything(config.seed + 2, verbose=False)
-    sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
+    sets, more, valid = (read_sets(config, part, device, report) for part in ("train", "more", "valid"))
+    sets += more
     wanted = config.corrector
     corrector = MultiscaleMessagePassing(
         4, 4, hidden=wanted.hidden, layers=wanted.layers, levels=wanted.levels, modes=wanted.modes
     )
-    model = IRNO(_finished_base(config), corrector, alpha=wanted.alpha, steps=wanted.steps).to(device)
-    report("the base's answers to the training pairs, and its rollouts")
+    begun = _begun(config)
+    if begun is not None:
+        _take_over(corrector, begun, config)
+    model = IRNO(
+        _finished_base(config),
+        corrector,
+        alpha=wanted.alpha,
+        steps=wanted.steps,
+        scaling=None if begun is None else begun.scaling,
+    ).to(device)
+    report("the base's answers to the training pairs, and rollouts")
     pairs = [true_pairs(model, part) for part in sets]
     rollouts: list[Samples] = [
-        met_states(model, part, torch.arange(len(part.states))[: wanted.rollout_trajectories], 0)
+        met_states(
+            model,
+            part,
+            torch.arange(len(part.states))[: wanted.rollout_trajectories],
+            0 if begun is None else wanted.steps,
+        )
         for part in sets
     ]
-    model.scaling = error_scaling(pairs, sets).to(device)
+    if model.scaling is None:
+        model.scaling = error_scaling(pairs, sets).to(device)
     spectral = SpectralLoss(wanted.loss_modes) if wanted.beta_spectral > 0 else None
     task = CorrectorTask(
         model,
@@ -222,11 +247,35 @@ def _fit_options(settings: FitConfig, device: str) -> dict[str, Any]:
     }
 
 
+def _begun(config: ExperimentConfig) -> IRNO | None:
+    """The model that the config starts from, if it names one."""
+    if not config.start:
+        return None
+    model = load(config.start)
+    if not isinstance(model, IRNO):
+        raise ConfigError(
+            f"`start` should name a model with a corrector, got {type(model).__name__} in `{config.start}`."
+        )
+    return model
+
+
+def _take_over(corrector: MultiscaleMessagePassing, begun: IRNO, config: ExperimentConfig) -> None:
+    """Give `corrector` the weights of the model that the config starts from."""
+    try:
+        corrector.load_state_dict(begun.corrector.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the corrector in `{config.start}` should have the sizes that `corrector` gives "
+            f"(hidden, layers, levels, modes): {str(error).splitlines()[1].strip()}"
+        ) from error
+
+
 def _finished_base(config: ExperimentConfig) -> RIGNO:
-    path = Path(config.folder) / "base.safetensors"
-    if not path.is_file():
+    begun = _begun(config)
+    path = Path(config.start or Path(config.folder) / "base.safetensors")
+    if begun is None and not path.is_file():
         raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
-    base = load(path)
+    base = load(path) if begun is None else begun.base
     if not isinstance(base, RIGNO):
         raise ValueError(
             f"`{path}` should hold a RIGNO, got {type(base).__name__}: run the base stage again."
@@ -260,10 +309,9 @@ def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentCo
 
 
 def _about(config: ExperimentConfig) -> dict[str, Any]:
-    data = config.data
     return {
         "config": asdict(config),
-        "trajectory_base_seeds": [one.seed for one in (*data.train, *data.valid, *data.test)],
+        "trajectory_base_seeds": [one.seed for one in all_sets(config.data)],
         "commit": _commit(),
         "torch_threads": torch.get_num_threads(),
     }

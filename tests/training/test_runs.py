@@ -144,6 +144,39 @@ def test_the_corrector_waits_for_the_base(tmp_path):
         train(config(tmp_path), stage="corrector", report=lambda line: None)
 
 
+def test_training_goes_on_from_a_trained_model_on_more_sets(tmp_path):
+    """One step at a vanishing rate leaves the model as it was; `more` is read, the base stage is not run."""
+    first = config(tmp_path)
+    _, model_file = train(first, report=lambda line: None)
+    write_set(tmp_path / "data" / "more-0.nc", 64, 3, 7)
+    text = first.read_text().replace(f"folder: {tmp_path}/run", f"folder: {tmp_path}/on\nstart: {model_file}")
+    text = text.replace("  valid:", "  more: [{nodes: 64, trajectories: 3, seed: 7}]\n  valid:")
+    still = tmp_path / "still.yaml"
+    still.write_text(text.replace("optimizer_steps: 6,", "optimizer_steps: 1, learning_rate: 1.0e-12,"))
+    (same_file,) = train(still, report=lambda line: None)
+    model, same = ig.load(model_file), ig.load(same_file)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(same.state_dict()[name], value, rtol=0, atol=1e-9, msg=name)
+    assert describe(same_file)["about"]["trajectory_base_seeds"] == [1, 2, 7, 3]
+    assert {part.name for part in (tmp_path / "on").iterdir()} == {"corrector", "model.safetensors"}
+
+
+def test_a_start_that_does_not_fit_is_refused(tmp_path):
+    first = config(tmp_path)
+    base_file, model_file = train(first, report=lambda line: None)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(f"start: {base_file}\n" + first.read_text())
+    with pytest.raises(ValueError, match="should name a model with a corrector, got RIGNO"):
+        train(wrong, report=lambda line: None)
+    wrong.write_text(
+        f"start: {model_file}\n" + first.read_text().replace("hidden: 8, levels", "hidden: 12, levels")
+    )
+    with pytest.raises(ValueError, match="should have the sizes that `corrector` gives"):
+        train(wrong, report=lambda line: None)
+    with pytest.raises(ValueError, match="has a base: run another stage"):
+        train(wrong, stage="base", report=lambda line: None)
+
+
 def test_learning_rate_rises_falls_and_ends_low():
     rates = [annealed(step, 1000, tail=0.2) for step in range(1001)]
     peak = int(np.argmax(rates))
