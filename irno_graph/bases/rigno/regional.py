@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from irno_graph.bases.rigno.support import (
-    TILE_SHIFTS,
     minimum_support_radius,
     regional_pairs,
     support_pairs,
+    tile_shifts,
     wrapped,
 )
 from irno_graph.nn.segment import inverse_degree
@@ -33,16 +33,25 @@ class RegionalSettings:
     levels: int = 6
     coordinate_frequencies: int = 4
     seed: int = 0
+    cover: bool = True
 
 
 @dataclass(frozen=True)
 class Edges:
-    """One directed edge set: `senders`, `receivers` `[edges]`, `features` `[edges, 3]`, 1 / degree of receivers."""
+    """One directed edge set: `senders`, `receivers` `[edges]`, `features` `[edges, axes + 1]`, 1 / degree."""
 
     senders: Tensor
     receivers: Tensor
     features: Tensor
     inverse_degree: Tensor
+
+    def kept(self, ids: Tensor) -> Edges:
+        """The edges numbered `ids`, in their order; ids past the last edge are passed over."""
+        ids = ids.to(self.senders.device, torch.long)
+        ids = ids[ids < len(self.senders)].sort().values
+        receivers = self.receivers[ids]
+        degree = inverse_degree(receivers, len(self.inverse_degree))
+        return Edges(self.senders[ids], receivers, self.features[ids], degree)
 
     def to(self, device: torch.device) -> Edges:
         """A copy on `device`."""
@@ -57,11 +66,12 @@ class RegionalGraph:
     """Physical nodes, regional nodes and the edge sets p2r, r2r and r2p between them.
 
     Attributes:
-        coordinates: `[nodes, 2]` in the frame [-1, 1].
+        coordinates: `[nodes, axes]` in the frame [-1, 1].
         region_index: `[regional]` the nodes that are regional nodes; a prefix is a coarser level.
         radius: `[regional]` minimum support radius in the frame.
         node_features: `[nodes, features]`; `regional_features` `[regional, features + 1]`.
-        p2r, r2r, r2p: the edge sets, with features (dx, dy, length) / (2 sqrt 2).
+        p2r, r2r, r2p: the edge sets, with features (difference per axis, length) / (2 sqrt axes).
+        frequencies: of the coordinate features, 0 where the domain is not periodic.
     """
 
     coordinates: Tensor
@@ -72,7 +82,7 @@ class RegionalGraph:
     p2r: Edges
     r2r: Edges
     r2p: Edges
-    frequencies: int  # 0 where the domain is not periodic
+    frequencies: int
 
     @staticmethod
     def build(
@@ -87,12 +97,15 @@ class RegionalGraph:
         levels: int = 6,
         coordinate_frequencies: int = 4,
         seed: int = 0,
+        cover: bool = False,
     ) -> RegionalGraph:
-        """Build the regional graph of `points` `[nodes, 2]` in `domain` (low corner, high corner).
+        """Build the regional graph of `points` `[nodes, axes]` in `domain` (low corner, high corner).
+
+        Two axes are the reference's case, whose edges come out one for one; no edge is ever cut off.
 
         Args:
             points: physical nodes.
-            domain: corners of the box that is mapped to [-1, 1]^2, each axis by itself.
+            domain: corners of the box that is mapped to [-1, 1]^axes, each axis by itself.
             periodic: whether the box is periodic in every axis.
             region_index: nodes to become regional nodes, in order; None draws nodes / subsample_factor of them.
             subsample_factor: ratio of node numbers from level to level.
@@ -101,39 +114,52 @@ class RegionalGraph:
             levels: number of levels in the regional edge set.
             coordinate_frequencies: Fourier features per axis of the coordinates of a periodic domain.
             seed: of the draw.
+            cover: link a node that lies in no support (the reference leaves such nodes alone) to the nearest region.
 
         Raises:
-            ValueError: if `points` are not `[nodes, 2]` finite numbers, or too few for the regional level.
+            ValueError: if `points` are not `[nodes, 2 or 3]` finite numbers, `domain` is no box around them,
+                `region_index` does not number nodes, or there are too few points for the regional level.
         """
         points = np.asarray(points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        if points.ndim != 2 or points.shape[1] not in (2, 3) or not np.isfinite(points).all():
             raise ValueError(
-                f"`points` should be finite and of shape [nodes, 2], got {points.shape}: check them."
+                f"`points` should be finite and of shape [nodes, 2] or [nodes, 3], got {points.shape}: check them."
             )
         low, high = (np.asarray(corner, dtype=np.float64) for corner in domain)
+        axes = points.shape[1]
+        if low.shape != (axes,) or high.shape != (axes,) or not (high > low).all():
+            raise ValueError(
+                f"`domain` should be (low, high) corners of a box in {axes} dimensions, got {domain}: correct it."
+            )
         if periodic:
             points = low + np.mod(points - low, high - low)
         coordinates = (2.0 * (points - low) / (high - low) - 1.0).astype(np.float32).astype(np.float64)
         if region_index is None:
             draw = np.random.default_rng(seed).permutation(len(points))
             region_index = draw[: int(len(points) / subsample_factor)]
-        if len(region_index) < 4:
+        region_index = np.asarray(region_index, dtype=np.int64)
+        if region_index.min(initial=0) < 0 or region_index.max(initial=0) >= len(points):
             raise ValueError(
-                f"a regional graph needs at least 4 regional nodes, got {len(region_index)} from {len(points)} "
-                f"points: lower `subsample_factor`={subsample_factor} or use more points."
+                f"`region_index` should number nodes 0 ... {len(points) - 1}, got {region_index.min()} ... "
+                f"{region_index.max()}: correct it."
+            )
+        if len(region_index) < 2 + axes:
+            raise ValueError(
+                f"a regional graph needs at least {2 + axes} regional nodes, got {len(region_index)} from "
+                f"{len(points)} points: lower `subsample_factor`={subsample_factor} or use more points."
             )
         regional = coordinates[region_index]
         radius = minimum_support_radius(regional, periodic)
-        p2r = support_pairs(coordinates, regional, radius, overlap_p2r, periodic)
-        r2p = support_pairs(coordinates, regional, radius, overlap_r2p, periodic)[:, ::-1]
+        p2r = support_pairs(coordinates, regional, radius, overlap_p2r, periodic, cover=cover)
+        r2p = support_pairs(coordinates, regional, radius, overlap_r2p, periodic, cover=cover)[:, ::-1]
         r2r, tiles = regional_pairs(regional, levels, subsample_factor, periodic)
         frequencies = coordinate_frequencies if periodic else 0
         features = coordinate_features(torch.from_numpy(coordinates).float(), frequencies)
-        shifts = TILE_SHIFTS[tiles]  # [edges, 2, 2]
+        shifts = tile_shifts(axes)[tiles]  # [edges, 2, axes]
         across = (regional[r2r[:, 0]] + shifts[:, 0]) - (regional[r2r[:, 1]] + shifts[:, 1])
         inward = coordinates[p2r[:, 0]] - regional[p2r[:, 1]]
         outward = regional[r2p[:, 0]] - coordinates[r2p[:, 1]]
-        index = torch.from_numpy(np.asarray(region_index, dtype=np.int64))
+        index = torch.from_numpy(region_index)
         support = torch.from_numpy(overlap_p2r * radius).float().unsqueeze(-1)
         return RegionalGraph(
             coordinates=torch.from_numpy(coordinates).float(),
@@ -151,8 +177,8 @@ class RegionalGraph:
         """The same graph after x -> matrix x + shift in the frame [-1, 1]; a symmetry of the domain is up to you."""
 
         def turned(edges: Edges) -> Edges:
-            vectors = edges.features[:, :2] @ matrix.T
-            return replace(edges, features=torch.cat([vectors, edges.features[:, 2:]], dim=-1))
+            vectors = edges.features[:, :-1] @ matrix.T
+            return replace(edges, features=torch.cat([vectors, edges.features[:, -1:]], dim=-1))
 
         coordinates = self.coordinates @ matrix.T + shift
         features = coordinate_features(coordinates, self.frequencies)
@@ -166,6 +192,25 @@ class RegionalGraph:
             r2r=turned(self.r2r),
             r2p=turned(self.r2p),
         )
+
+    def kept(self, p2r: Tensor, r2r: Tensor, r2p: Tensor) -> RegionalGraph:
+        """With only the edges that these numbers `[kept]` name in each set."""
+        return replace(self, p2r=self.p2r.kept(p2r), r2r=self.r2r.kept(r2r), r2p=self.r2p.kept(r2p))
+
+    def thinned(self, share: float, generator: torch.Generator | None = None) -> RegionalGraph:
+        """With a random part of the edges of each set, `share` of them left out (edge masking in training).
+
+        Raises:
+            ValueError: if `share` is not in [0, 1).
+        """
+        if not 0.0 <= share < 1.0:
+            raise ValueError(f"`share` should be in [0, 1), got {share}: 0.5 is RIGNO's own.")
+
+        def draw(edges: Edges) -> Tensor:
+            count = len(edges.senders)
+            return torch.randperm(count, generator=generator)[: int((1.0 - share) * count)]
+
+        return self.kept(draw(self.p2r), draw(self.r2r), draw(self.r2p)) if share > 0 else self
 
     def to(self, device: torch.device) -> RegionalGraph:
         """A copy on `device`."""
@@ -236,7 +281,7 @@ def _same(values: list[int]) -> int:
 
 def _edges(pairs: NDArray[np.int64], delta: NDArray[np.floating], receivers: int) -> Edges:
     length = np.linalg.norm(delta, axis=-1, keepdims=True)
-    features = np.concatenate([delta, length], axis=-1) / (2.0 * np.sqrt(2.0))
+    features = np.concatenate([delta, length], axis=-1) / (2.0 * np.sqrt(delta.shape[-1]))
     target = torch.from_numpy(np.ascontiguousarray(pairs[:, 1]))
     return Edges(
         torch.from_numpy(np.ascontiguousarray(pairs[:, 0])),

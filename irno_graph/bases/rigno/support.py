@@ -5,15 +5,26 @@ Source: RIGNO (arXiv 2501.19205), appendix; an edge set equals the reference's e
 
 from __future__ import annotations
 
+from itertools import combinations, product
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
-TILE_SHIFTS = np.array(
-    [(0, 0), (-2, 0), (-2, 2), (0, 2), (2, 2), (2, 0), (2, -2), (0, -2), (-2, -2)], dtype=np.float64
-)
+SQUARE_SHIFTS = ((0, 0), (-2, 0), (-2, 2), (0, 2), (2, 2), (2, 0), (2, -2), (0, -2), (-2, -2))
 LARGEST_RADIUS = 0.5
 RADIUS_INSTEAD = 0.2
+REACH = 1.005  # of the largest distance vertex - centroid: 0.67 of a triangle's median is 1.005 of 2/3 of it
+
+
+def tile_shifts(dim: int) -> NDArray[np.float64]:
+    """Shifts `[3^dim, dim]` of the copies of a periodic frame, the frame itself first.
+
+    In two dimensions they come in the reference's order, which decides the image that a pair is linked through.
+    """
+    if dim == 2:
+        return np.array(SQUARE_SHIFTS, dtype=np.float64)
+    return np.array(list(product((0.0, -2.0, 2.0), repeat=dim)))
 
 
 def wrapped(delta: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -23,17 +34,24 @@ def wrapped(delta: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def minimum_support_radius(regional: NDArray[np.floating], periodic: bool) -> NDArray[np.floating]:
-    """Per regional node, the largest 0.67 x median length of the Delaunay triangles at it."""
+    """Per regional node, the largest distance to the centroid of a Delaunay simplex at it, times 1.005.
+
+    In a triangle that distance is 2/3 of a median, in a tetrahedron 3/4 of one. The factor is the reference's, which
+    takes 0.67 of the median; it knows triangles only, tetrahedra are this library's own.
+    """
+    dim = regional.shape[1]
     tiled = _tiled(regional) if periodic else regional
-    triangles = Delaunay(tiled).simplices
-    corners = tiled[triangles]  # [triangles, 3, 2]
-    sides = [np.linalg.norm(corners[:, i] - corners[:, j], axis=-1) for i, j in ((1, 2), (2, 0), (0, 1))]
+    simplices = Delaunay(tiled).simplices
+    corners = tiled[simplices]  # [simplices, dim + 1, dim]
     radius = np.zeros(len(regional))
-    for corner in range(3):
-        opposite, first, second = (sides[(corner + k) % 3] for k in range(3))
-        median = 0.67 * np.sqrt((2 * first**2 + 2 * second**2 - opposite**2) / 4)
-        central = triangles[:, corner] < len(regional)
-        np.maximum.at(radius, triangles[central, corner], median[central])
+    for corner in range(dim + 1):
+        others = [k for k in range(dim + 1) if k != corner]
+        to_corner = sum(((corners[:, k] - corners[:, corner]) ** 2).sum(axis=-1) for k in others)
+        between = sum(((corners[:, i] - corners[:, j]) ** 2).sum(axis=-1) for i, j in combinations(others, 2))
+        median = np.sqrt(to_corner / dim - between / dim**2)  # to the centroid of the opposite face
+        reach = REACH * dim / (dim + 1) * median
+        central = simplices[:, corner] < len(regional)
+        np.maximum.at(radius, simplices[central, corner], reach[central])
     return radius
 
 
@@ -43,10 +61,16 @@ def support_pairs(
     radius: NDArray[np.floating],
     overlap: float,
     periodic: bool,
+    *,
+    cover: bool = False,
 ) -> NDArray[np.int64]:
-    """Pairs (node, region) `[pairs, 2]`, sorted, whose distance is at most the region's support radius."""
+    """Pairs (node, region) `[pairs, 2]`, sorted, whose distance is at most the region's support radius.
+
+    With `cover`, a node that no support reaches is paired with the nearest regional node.
+    """
     support = np.clip(overlap * radius, 0.0, radius.max())
-    support = np.where(support >= LARGEST_RADIUS, RADIUS_INSTEAD, support)
+    if regional.shape[1] == 2:  # the reference's rule against slivers at the hull
+        support = np.where(support >= LARGEST_RADIUS, RADIUS_INSTEAD, support)
     tree = cKDTree(np.mod(coordinates + 1.0, 2.0), boxsize=2.0) if periodic else cKDTree(coordinates)
     centres = np.mod(regional + 1.0, 2.0) if periodic else regional
     near = tree.query_ball_point(centres, support * (1 + 1e-6) + 1e-9)
@@ -58,6 +82,11 @@ def support_pairs(
         delta = np.where(delta < -1.0, delta + 2.0, delta)
     inside = np.linalg.norm(delta, axis=-1) <= support[region]
     node, region = node[inside], region[inside]
+    if cover:
+        alone = np.setdiff1d(np.arange(len(coordinates)), node)
+        places = cKDTree(centres, boxsize=2.0) if periodic else cKDTree(regional)
+        _, nearest = places.query(tree.data[alone])
+        node, region = np.concatenate([node, alone]), np.concatenate([region, nearest])
     order = np.lexsort((region, node))
     return np.stack([node[order], region[order]], axis=-1)
 
@@ -72,7 +101,7 @@ def regional_pairs(
     found = []
     for level in range(levels):
         size = int(len(regional) / factor**level)
-        if size < 4:
+        if size < max(4, regional.shape[1] + 2):
             continue
         tiled = _tiled(regional[:size]) if periodic else regional[:size]
         start, neighbour = Delaunay(tiled).vertex_neighbor_vertices
@@ -88,4 +117,5 @@ def regional_pairs(
 
 
 def _tiled(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    return (TILE_SHIFTS[:, None] + points[None]).reshape(-1, 2)
+    dim = points.shape[1]
+    return (tile_shifts(dim)[:, None] + points[None]).reshape(-1, dim)
