@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from irno_graph.bases import ask
+from irno_graph.bases import ask, takes
 from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
 from irno_graph.refine import IRNO, Status
 from irno_graph.refine.irno import finite_samples, over_nodes
+
+ROUNDING = 1e-9  # by which sums of time steps may miss `tau_max`
 
 
 class Trajectory(NamedTuple):
@@ -38,55 +42,111 @@ def rollout(
     model: nn.Module,
     state: Tensor,
     graph: Graph,
-    time_steps: int = 7,
+    time_steps: int | None = None,
     *,
     steps: int | None = None,
     time: float = 0.0,
-    lead_time: float | None = None,
+    lead_time: float | Sequence[float] | None = None,
+    tau_max: float | None = None,
+    coefficients: Tensor | None = None,
 ) -> Trajectory:
     """u_{n+1} = model(u_n, graph): each answer, refined, is the next input.
+
+    With `tau_max`, an operator that takes lead times predicts several of them from one state: all times within
+    `tau_max` of it directly, the last of which is the next such state. Time steps longer than `tau_max` are taken in
+    equal parts. (RIGNO, arXiv 2501.19205, section on autoregressive inference.)
 
     Args:
         model: an `IRNO`, or a base alone.
         state: u_0 `[..., nodes, channels]` in physical units.
         graph: the graph of `state`.
-        time_steps: how many.
-        steps: refinement steps in each time step; None is the model's own number, 0 the base alone.
+        time_steps: how many; None is 7, or the length of `lead_time`.
+        steps: refinement steps for each answer; None is the model's own number, 0 the base alone.
         time: of u_0.
-        lead_time: length of a time step; None is the model's own.
+        lead_time: length of the time steps, one for all or one for each; None is the model's own.
+        tau_max: longest lead time that the model is asked for; None asks for one time step at a time.
+        coefficients: what the model takes beside the state, `[..., nodes, coefficients]`; they do not change.
 
     Raises:
-        ValueError: if `state` does not fit the graph or is not finite, or `time_steps` is negative.
+        ValueError: if `state` does not fit the graph or is not finite, `time_steps` is negative or not the length of
+            `lead_time`, a time is not positive, or lead times are asked of a base that does not take them.
     """
-    if time_steps < 0:
-        raise ValueError(f"`time_steps` should be 0 or more, got {time_steps}.")
     check_field(state, graph, None, "state")
+    if coefficients is not None:
+        check_field(coefficients, graph, None, "coefficients")
     if steps and not isinstance(model, IRNO):
         raise ValueError(
             f"`steps` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
         )
-    span = float(getattr(model, "lead_time", 1.0)) if lead_time is None else float(lead_time)
+    spans = _spans(model, time_steps, lead_time, tau_max)
     alive = finite_samples(state, graph)
     refined_all = alive
-    states, steps_taken, current = [state], [], state
-    for number in range(time_steps):
-        now = time + number * span
-        if isinstance(model, IRNO):
-            refined = model(current, graph, steps=steps, time=now, lead_time=lead_time)
-            new, taken = refined.value, refined.steps_taken
-            refined_all = refined_all & (refined.status == int(Status.DONE))
-        else:
-            new = ask(model, current, graph, time=now, lead_time=lead_time)
-            taken = torch.zeros_like(alive, dtype=torch.long)
-        alive = alive & finite_samples(new, graph)
-        over = over_nodes(alive, graph)
-        states.append(torch.where(over, new, torch.nan))
+    states, steps_taken, times = [state], [], [float(time)]
+    current, origin, start = state, state, float(time)
+    for span in spans:
+        now, taken = times[-1] + span, torch.zeros_like(alive, dtype=torch.long)
+        if tau_max is None or now - start > tau_max * (1 + ROUNDING):
+            origin, start = current, times[-1]
+        gap = now - start
+        parts = 1 if tau_max is None else max(1, math.ceil(gap / tau_max * (1 - ROUNDING)))
+        new = origin
+        for part in range(parts):
+            x = new if coefficients is None else _with(new, coefficients)
+            when = start + part * gap / parts
+            lead = None if lead_time is None and tau_max is None else gap / parts
+            if isinstance(model, IRNO):
+                refined = model(x, graph, steps=steps, time=when, lead_time=lead)
+                new, taken = refined.value, taken + refined.steps_taken
+                refined_all = refined_all & (refined.status == int(Status.DONE))
+            else:
+                new = ask(model, x, graph, time=when, lead_time=lead)
+            alive = alive & finite_samples(new, graph)
+            new = torch.where(over_nodes(alive, graph), new, current)
+        if parts > 1:
+            origin, start = new, now
+        current = new
+        states.append(torch.where(over_nodes(alive, graph), new, torch.nan))
         steps_taken.append(torch.where(alive, taken, 0))
-        current = torch.where(over, new, current)
-    times = time + span * torch.arange(time_steps + 1, dtype=torch.float64)
+        times.append(now)
     taken_all = torch.stack(steps_taken) if steps_taken else torch.zeros(0, *alive.shape, dtype=torch.long)
     status = torch.where(alive & refined_all, int(Status.DONE), int(Status.NOT_FINITE))
-    return Trajectory(torch.stack(states), times, taken_all, status)
+    return Trajectory(torch.stack(states), torch.tensor(times, dtype=torch.float64), taken_all, status)
+
+
+def _spans(
+    model: nn.Module,
+    time_steps: int | None,
+    lead_time: float | Sequence[float] | None,
+    tau_max: float | None,
+) -> list[float]:
+    """The length of each time step."""
+    if time_steps is not None and time_steps < 0:
+        raise ValueError(f"`time_steps` should be 0 or more, got {time_steps}.")
+    if isinstance(lead_time, Sequence | Tensor):
+        spans = [float(span) for span in lead_time]
+        if time_steps is not None and time_steps != len(spans):
+            raise ValueError(
+                f"`lead_time` should have one number for each of {time_steps} time steps, got {len(spans)}."
+            )
+    else:
+        own = getattr(model, "lead_time", 1.0) if lead_time is None else lead_time
+        spans = [float(own)] * (7 if time_steps is None else time_steps)
+    base = model.base if isinstance(model, IRNO) else model
+    if not all(span > 0 for span in (*spans, 1.0 if tau_max is None else tau_max)):
+        raise ValueError(f"`lead_time` and `tau_max` should be positive, got {lead_time} and {tau_max}.")
+    varied = tau_max is not None or len(set(spans)) > 1
+    if varied and not takes(base, "lead_time"):
+        raise ValueError(
+            f"`tau_max` and several lead times need a base that takes `lead_time`, {type(base).__name__} does not: "
+            "leave them out."
+        )
+    return spans
+
+
+def _with(state: Tensor, coefficients: Tensor) -> Tensor:
+    leading = torch.broadcast_shapes(state.shape[:-2], coefficients.shape[:-2])
+    fields = (field.expand(*leading, *field.shape[-2:]) for field in (state, coefficients.to(state.dtype)))
+    return torch.cat(list(fields), dim=-1)
 
 
 class _CallableModule(ModuleType):

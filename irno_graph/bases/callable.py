@@ -44,7 +44,13 @@ def ask(
     lead_time: Tensor | float | None = None,
 ) -> Tensor:
     """`base(x, graph)`, with `time` and `lead_time` where its `forward` takes them."""
-    takes = inspect.signature(base.forward).parameters
-    everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
     given = {"time": time, "lead_time": lead_time}
-    return base(x, graph, **{name: value for name, value in given.items() if everything or name in takes})
+    return base(x, graph, **{name: value for name, value in given.items() if takes(base, name)})
+
+
+def takes(base: nn.Module, name: str) -> bool:
+    """Whether the base's `forward` has an argument `name`; a `Callable` does not pass its own on."""
+    if isinstance(base, Callable):
+        return False
+    parameters = inspect.signature(base.forward).parameters
+    return name in parameters or any(value.kind is value.VAR_KEYWORD for value in parameters.values())

@@ -50,7 +50,9 @@ class BaseTask(lightning.LightningModule):
         self.vector = vector
         self.spread = Moments.of(part.states for part in train)
         self.regional = [[_draw(base, part, seed) for seed in range(draws)] for part in train]
-        self.rate: Callable[..., Tensor] = torch.compile(base.rate, dynamic=True) if compiled else base.rate
+        self.answer: Callable[..., Tensor] = (
+            torch.compile(base.answer, dynamic=True) if compiled else base.answer
+        )
 
     def training_step(self, task: Task, _: int) -> Tensor:
         """Loss of one batch."""
@@ -63,9 +65,8 @@ class BaseTask(lightning.LightningModule):
         regional = draws[generator.integers(len(draws))].to(self.device).moved(matrix, shift)
         x, y = (turned_fields(field.to(self.device), matrix, self.vector) for field in (x, y))
         tau = torch.full((len(x),), self.base.lead_time, device=self.device)
-        rate = self.rate(x, regional, time=torch.zeros_like(tau), lead_time=tau)
-        target = (y - x) / self.base.lead_time
-        loss = ((rate - target) / self.base.rate_std).square().mean()
+        answer = self.answer(x, regional, time=torch.zeros_like(tau), lead_time=tau)
+        loss = self.base.loss(answer, x, y, tau)
         self.log("loss", loss)
         return loss
 

@@ -27,7 +27,9 @@ from irno_graph.training.pairs import (
 )
 from irno_graph.training.schedule import Schedule
 
-FIXED_POINT_SHARE = 0.25  # of a batch, whose Phi(x, y) is computed: an unbiased estimate at a quarter of the cost
+FIXED_POINT_SHARE = (
+    0.25  # of a batch, whose Phi(x, y) is computed: an unbiased estimate at a quarter of the cost
+)
 LARGEST_WEIGHT = 3.0  # of a sample, over that of one with the base's mean error
 
 

@@ -43,3 +43,21 @@ class Schedule:
             optimizer, lambda step: annealed(step, self.total_steps, tail=self.tail)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def reference_rate(
+    step: int, total: int, *, first: float = 1e-5, peak: float = 2e-4, last: float = 1e-6
+) -> float:
+    """RIGNO's learning rate: cosine `first` to `peak`, cosine back until 0.9 total, exponential to `last`.
+
+    The rise takes 0.02 of the `total` steps. Source: RIGNO (arXiv 2501.19205), appendix on training.
+
+    >>> [f"{reference_rate(step, 1000):.0e}" for step in (0, 20, 900, 1000)]
+    ['1e-05', '2e-04', '1e-05', '1e-06']
+    """
+    rise, fall = int(0.02 * total), int(0.9 * total)
+    if step < rise:
+        return peak + (first - peak) * 0.5 * (1.0 + math.cos(math.pi * step / rise))
+    if step < fall:
+        return first + (peak - first) * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / (fall - rise)))
+    return first * (last / first) ** ((step - fall) / max(total - fall, 1))

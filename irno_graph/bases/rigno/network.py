@@ -64,24 +64,31 @@ class RIGNONetwork(nn.Module):
         in_channels: state channels, then coefficients.
         channels: of the output.
         architecture: sizes.
-        coordinate_channels: of the coordinate features (2, or 4 x frequencies where periodic).
+        coordinate_channels: of the coordinate features (one per axis, or 2 x frequencies per axis where periodic).
+        dim: space dimension.
     """
 
     def __init__(
-        self, in_channels: int, channels: int, *, architecture: Architecture, coordinate_channels: int
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        architecture: Architecture,
+        coordinate_channels: int,
+        dim: int = 2,
     ) -> None:
         super().__init__()
         a = architecture
         self.architecture = a
         self.features = in_channels + int(a.use_time) + int(a.use_lead_time)
-        self.embed_p2r = _block(a, (3,), a.edge_hidden)
+        self.embed_p2r = _block(a, (dim + 1,), a.edge_hidden)
         self.embed_nodes = _block(a, (self.features, coordinate_channels), a.node_hidden)
         self.embed_regional = _block(a, (coordinate_channels + 1,), a.node_hidden)
         self.encode = Interaction(a)
         self.encode_nodes = _block(a, (a.node_hidden,), a.node_hidden, corrected=True)
-        self.embed_r2r = _block(a, (3,), a.edge_hidden)
+        self.embed_r2r = _block(a, (dim + 1,), a.edge_hidden)
         self.process = nn.ModuleList(Interaction(a) for _ in range(a.processor_steps))
-        self.embed_r2p = _block(a, (3,), a.edge_hidden)
+        self.embed_r2p = _block(a, (dim + 1,), a.edge_hidden)
         self.decode = Interaction(a)
         self.head = Block(
             (a.node_hidden,),
@@ -100,22 +107,37 @@ class RIGNONetwork(nn.Module):
         lead_time: Tensor | None = None,
     ) -> Tensor:
         """Apply the network; `time` and `lead_time` `[samples]` are normalised, as `u` is."""
+        nodes, regions = self.encoded(u, regional, time=time, lead_time=lead_time)
+        regions = self.processed(regions, regional, lead_time=lead_time)
+        return self.decoded(nodes, regions, regional, lead_time=lead_time)
+
+    def encoded(
+        self, u: Tensor, regional: RegionalGraph, *, time: Tensor | None, lead_time: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Latents of nodes `[nodes, samples, node_hidden]` and of regions `[regions, samples, node_hidden]`."""
         nodes = self.embed_nodes(
             self._node_inputs(u, time, lead_time), regional.node_features.unsqueeze(1).to(u.dtype)
         )
         regions = self.embed_regional(regional.regional_features.unsqueeze(1).to(u.dtype))
-        regions, _ = self.encode(
-            _static(self.embed_p2r, regional.p2r, u), nodes, regions, regional.p2r, lead_time
-        )
-        nodes = nodes + self.encode_nodes(nodes, lead_time=lead_time)
-        edge = _static(self.embed_r2r, regional.r2r, u)
+        edge = _static(self.embed_p2r, regional.p2r, u)
+        regions, _ = self.encode(edge, nodes, regions, regional.p2r, lead_time)
+        return nodes + self.encode_nodes(nodes, lead_time=lead_time), regions
+
+    def processed(self, regions: Tensor, regional: RegionalGraph, *, lead_time: Tensor | None) -> Tensor:
+        """Latents of regions after all messages between them."""
+        edge = _static(self.embed_r2r, regional.r2r, regions)
         for step in self.process:
             regions, message = step(edge, regions, regions, regional.r2r, lead_time)
             edge = edge + message
-        nodes, _ = self.decode(
-            _static(self.embed_r2p, regional.r2p, u), regions, nodes, regional.r2p, lead_time
-        )
-        return self.head(nodes).transpose(0, 1)  # [samples, nodes, channels]
+        return regions
+
+    def decoded(
+        self, nodes: Tensor, regions: Tensor, regional: RegionalGraph, *, lead_time: Tensor | None
+    ) -> Tensor:
+        """The output `[samples, nodes, channels]` from both latents."""
+        edge = _static(self.embed_r2p, regional.r2p, regions)
+        nodes, _ = self.decode(edge, regions, nodes, regional.r2p, lead_time)
+        return self.head(nodes).transpose(0, 1)
 
     def _node_inputs(self, u: Tensor, time: Tensor | None, lead_time: Tensor | None) -> Tensor:
         parts = [u.transpose(0, 1)]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from irno_graph.bases.rigno.network import Architecture, RIGNONetwork
+from irno_graph.bases.rigno.options import Domain, flat, read_options
 from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings, union
+from irno_graph.bases.rigno.stepper import Stepper
+from irno_graph.bases.rigno.weights import load_flax
 from irno_graph.graph import Graph, graph_list
 from irno_graph.graph.cache import per_graph
 from irno_graph.nn.fields import check_field, per_sample
 
 
 class RIGNO(nn.Module):
-    """RIGNO with the time-derivative stepper: u(t + tau) = u(t) + tau (sigma y + mu), y the network's output.
+    """RIGNO: what its network answers, times standard deviation plus mean, is what the stepper makes the new state of.
 
     Args:
         in_channels: state channels, then coefficients.
@@ -23,6 +29,9 @@ class RIGNO(nn.Module):
         architecture: sizes of the network.
         regional: how regional graphs are built.
         periodic: whether the operator is for periodic graphs (it decides the coordinate features).
+        dim: space dimension of the graphs, 2 or 3.
+        domain: (low, high) corners of the box that graphs lie in; None is a graph's period, or its bounding box.
+        stepper: "derivative" u + lead_time y, "residual" u + y, or "output" y.
         time_span: (first, last) time of the problem, which normalises `time` and `lead_time`.
         lead_time: the default lead time.
 
@@ -37,6 +46,9 @@ class RIGNO(nn.Module):
         architecture: Architecture | None = None,
         regional: RegionalSettings | None = None,
         periodic: bool = True,
+        dim: int = 2,
+        domain: Domain | None = None,
+        stepper: Stepper | str = Stepper.DERIVATIVE,
         time_span: tuple[float, float] = (0.0, 1.0),
         lead_time: float = 0.1,
     ) -> None:
@@ -44,19 +56,21 @@ class RIGNO(nn.Module):
         self.in_channels, self.channels = in_channels, channels
         self.architecture = architecture or Architecture()
         self.regional_settings = regional or RegionalSettings()
-        self.periodic, self.time_span, self.lead_time = periodic, time_span, lead_time
-        coordinates = 4 * self.regional_settings.coordinate_frequencies if periodic else 2
+        self.periodic, self.dim, self.domain = periodic, dim, domain
+        self.stepper = _stepper(stepper)
+        self.time_span, self.lead_time = time_span, lead_time
+        per_axis = 2 * self.regional_settings.coordinate_frequencies if periodic else 1
         self.network = RIGNONetwork(
-            in_channels, channels, architecture=self.architecture, coordinate_channels=coordinates
+            in_channels, channels, architecture=self.architecture, coordinate_channels=dim * per_axis, dim=dim
         )
         self.input_mean: Tensor
         self.input_std: Tensor
-        self.rate_mean: Tensor
-        self.rate_std: Tensor
+        self.target_mean: Tensor
+        self.target_std: Tensor
         self.register_buffer("input_mean", torch.zeros(in_channels))
         self.register_buffer("input_std", torch.ones(in_channels))
-        self.register_buffer("rate_mean", torch.zeros(channels))
-        self.register_buffer("rate_std", torch.ones(channels))
+        self.register_buffer("target_mean", torch.zeros(channels))
+        self.register_buffer("target_std", torch.ones(channels))
 
     def config(self) -> dict[str, object]:
         """What `RIGNO.from_config` needs to build the same operator, without its weights."""
@@ -66,6 +80,9 @@ class RIGNO(nn.Module):
             "architecture": asdict(self.architecture),
             "regional": asdict(self.regional_settings),
             "periodic": self.periodic,
+            "dim": self.dim,
+            "domain": None if self.domain is None else [list(corner) for corner in self.domain],
+            "stepper": str(self.stepper),
             "time_span": list(self.time_span),
             "lead_time": self.lead_time,
         }
@@ -77,23 +94,68 @@ class RIGNO(nn.Module):
         options["architecture"] = Architecture(**options["architecture"])
         options["regional"] = RegionalSettings(**options["regional"])
         options["time_span"] = tuple(options["time_span"])
+        if options.get("domain") is not None:
+            low, high = options["domain"]
+            options["domain"] = (tuple(low), tuple(high))
         return RIGNO(options.pop("in_channels"), options.pop("channels"), **options)
 
+    @staticmethod
+    def from_flax(
+        config: Mapping[str, Any],
+        params: Mapping[str, Any],
+        *,
+        statistics: Mapping[str, Any] | None = None,
+        stepper: Stepper | str | None = None,
+    ) -> RIGNO:
+        """The operator that the reference implementation (JAX) trained, weight for weight.
+
+        Args:
+            config: the reference's `configs.json`, or a dictionary with the keys `model` (its model arguments) and
+                `builder` (its graph builder's), `nvar`, `ncoef` and `domain`.
+            params: path -> array, such as `encoder/gnn/encoder_edges_p2r/layers_0/kernel`.
+            statistics: as in its `stats.pkl`, u, c, res, der -> mean, std and t -> min, max, nested or flat (`u/mean`).
+                None leaves inputs and targets as they are.
+            stepper: "der", "res", "out" or a name of ours; None is what `config` says.
+
+        Raises:
+            ValueError: if `config` lacks an entry, or `params` do not fit it.
+        """
+        options = read_options(config, params)
+        named = stepper or options.stepper
+        operator = RIGNO(
+            options.channels + options.coefficients,
+            options.channels,
+            architecture=options.architecture,
+            regional=options.regional,
+            periodic=options.periodic,
+            domain=options.domain,
+            stepper=named,
+            time_span=options.time_span,
+            lead_time=options.lead_time,
+        )
+        load_flax(operator.network, params)
+        if statistics is not None:
+            _take_statistics(operator, flat(statistics))
+        return operator.eval()
+
     def set_statistics(
-        self, input_mean: Tensor, input_std: Tensor, rate_mean: Tensor, rate_std: Tensor
+        self, input_mean: Tensor, input_std: Tensor, target_mean: Tensor, target_std: Tensor
     ) -> None:
-        """Set mean and standard deviation of the inputs `[in_channels]` and of the time derivative `[channels]`."""
+        """Set mean and standard deviation of the inputs `[in_channels]` and of the stepper's targets `[channels]`.
+
+        A standard deviation of 0 becomes 1.
+        """
         for name, value in (
             ("input_mean", input_mean),
-            ("input_std", input_std),
-            ("rate_mean", rate_mean),
-            ("rate_std", rate_std),
+            ("input_std", torch.where(input_std == 0, 1.0, input_std)),
+            ("target_mean", target_mean),
+            ("target_std", torch.where(target_std == 0, 1.0, target_std)),
         ):
             getattr(self, name).copy_(value)
 
     def regional_graph(self, graph: Graph) -> RegionalGraph:
         """The regional graph of `graph` (a union for a batch), built once for each graph."""
-        return _regional_graph(graph, self.regional_settings, self.periodic)
+        return _regional_graph(graph, self.regional_settings, self.periodic, self.domain)
 
     def forward(
         self,
@@ -114,38 +176,97 @@ class RIGNO(nn.Module):
         """
         check_field(x, graph, self.in_channels, "x")
         leading = x.shape[:-2]
-        flat = x.reshape(-1, *x.shape[-2:]).to(self.input_mean.dtype)  # [samples, nodes, in_channels]
-        samples = flat.shape[0]
-        tau = per_sample(self.lead_time if lead_time is None else lead_time, leading, flat)
-        start = per_sample(0.0 if time is None else time, leading, flat)
-        rate = self.rate(flat, self.regional_graph(graph), time=start, lead_time=tau)
-        change = (tau.view(samples, 1, 1) * rate).reshape(*leading, -1, self.channels)
-        return x[..., : self.channels] + change.to(x.dtype)
+        flat_x = x.reshape(-1, *x.shape[-2:]).to(self.input_mean.dtype)  # [samples, nodes, in_channels]
+        tau = per_sample(self.lead_time if lead_time is None else lead_time, leading, flat_x)
+        start = per_sample(0.0 if time is None else time, leading, flat_x)
+        y = self.answer(flat_x, self.regional_graph(graph), time=start, lead_time=tau)
+        y = (y * self.target_std + self.target_mean).to(x.dtype)
+        state = x.reshape(flat_x.shape)[..., : self.channels]
+        return self.stepper.apply(state, y, tau.to(x.dtype)).reshape(*leading, -1, self.channels)
 
-    def rate(self, u: Tensor, regional: RegionalGraph, *, time: Tensor, lead_time: Tensor) -> Tensor:
-        """Mean time derivative `[samples, nodes, channels]` over the lead time, in physical units."""
+    def answer(self, x: Tensor, regional: RegionalGraph, *, time: Tensor, lead_time: Tensor) -> Tensor:
+        """The network's answer y `[samples, nodes, channels]`, standardised, to x in physical units.
+
+        Args:
+            x: `[samples, nodes, in_channels]`.
+            regional: regional graph of the nodes.
+            time: `[samples]`, in the problem's unit, as is `lead_time`.
+            lead_time: `[samples]`.
+        """
         first, last = self.time_span
-        y = self.network(
-            (u - self.input_mean) / self.input_std,
+        return self.network(
+            (x - self.input_mean) / self.input_std,
             regional,
             time=(time - first) / (last - first),
             lead_time=lead_time / (last - first),
         )
-        return y * self.rate_std + self.rate_mean
+
+    def loss(self, answer: Tensor, x: Tensor, new: Tensor, lead_time: Tensor) -> Tensor:
+        """Mean square difference of `answer` and what it should be for the state `new` at the lead time.
+
+        Args:
+            answer: of `self.answer(x, ...)`, `[samples, nodes, channels]`.
+            x: `[samples, nodes, in_channels]` in physical units.
+            new: the true state `[samples, nodes, channels]`.
+            lead_time: `[samples]`.
+        """
+        target = self.stepper.target(x[..., : self.channels], new, lead_time)
+        return (answer - (target - self.target_mean) / self.target_std).square().mean()
+
+
+def _stepper(name: Stepper | str) -> Stepper:
+    short = {"der": Stepper.DERIVATIVE, "res": Stepper.RESIDUAL, "out": Stepper.OUTPUT}
+    try:
+        return short.get(str(name)) or Stepper(name)
+    except ValueError:
+        names = ", ".join(Stepper)
+        raise ValueError(f"`stepper` should be one of {names}, got '{name}': pick one of these.") from None
+
+
+def _take_statistics(operator: RIGNO, statistics: Mapping[str, Any]) -> None:
+    """Set the operator's statistics from the reference's, `u/mean` -> array and so on."""
+
+    def vector(name: str) -> Tensor:
+        if statistics.get(name) is None:
+            raise ValueError(
+                f"`statistics` should hold {name}, got {sorted(statistics)}: pass the whole of it."
+            )
+        return torch.from_numpy(np.array(statistics[name], dtype=np.float32)).reshape(-1)
+
+    def inputs(kind: str) -> Tensor:
+        parts = [vector(f"u/{kind}")]
+        if operator.in_channels > operator.channels:
+            parts.append(vector(f"c/{kind}"))
+        return torch.cat(parts)
+
+    kind = {Stepper.OUTPUT: "u", Stepper.RESIDUAL: "res", Stepper.DERIVATIVE: "der"}[operator.stepper]
+    operator.set_statistics(inputs("mean"), inputs("std"), vector(f"{kind}/mean"), vector(f"{kind}/std"))
+    if statistics.get("t/min") is not None and statistics.get("t/max") is not None:
+        operator.time_span = (float(vector("t/min")[0]), float(vector("t/max")[0]))
 
 
 @per_graph
-def _regional_graph(graph: Graph, settings: RegionalSettings, periodic: bool) -> RegionalGraph:
+def _regional_graph(
+    graph: Graph, settings: RegionalSettings, periodic: bool, domain: Domain | None
+) -> RegionalGraph:
     built = [
         RegionalGraph.build(
-            part.pos.cpu().numpy(), domain=_domain(part, periodic), periodic=periodic, **asdict(settings)
+            part.pos.cpu().numpy(),
+            domain=graph_domain(part, periodic) if domain is None else domain,
+            periodic=periodic,
+            **asdict(settings),
         )
         for part in graph_list(graph)
     ]
     return union(built).to(graph.pos.device)
 
 
-def _domain(graph: Graph, periodic: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def graph_domain(graph: Graph, periodic: bool) -> Domain:
+    """The box of a graph: its period, or what its points span.
+
+    Raises:
+        ValueError: if `periodic` and the graph is not periodic in every axis.
+    """
     period = graph.period
     if periodic:
         if period is None or any(length is None for length in period):
