@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a fresh machine needs: python3 (3.11-3.13) with venv.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := datagen,viz,dev
+EXTRAS := datagen,rigno,viz,dev
 
 .PHONY: demo test setup lint types clean
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from irno_graph.cli import data, demo, evaluate, meshes, rollout, train, version
+from irno_graph.cli import convert, data, demo, evaluate, meshes, rollout, train, version
 
 app = typer.Typer(
     name="irno-graph",
@@ -21,6 +21,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
 app.add_typer(meshes.app, name="mesh")
+app.add_typer(convert.app, name="convert")
 app.command("version")(version.version)
 
 __all__ = ["app", "main", "run"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,7 +206,7 @@ def test_three_steps_of_adamw_equal_the_reference(oracle):
 def test_rollouts_equal_the_reference(oracle, name, monkeypatch):
     """Lead times of dt, up to 2 dt from one state, dt / 2, and two jumps of 2 dt."""
     model, dt = operator(oracle), float(oracle["rollout/dt"])
-    options = {
+    options: dict[str, Any] = {
         "tau1": {"time_steps": 5, "lead_time": dt},
         "tau2": {"time_steps": 5, "lead_time": dt, "tau_max": 2 * dt},
         "tauhalf": {"time_steps": 5, "lead_time": dt, "tau_max": dt / 2},
