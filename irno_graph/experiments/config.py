@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from irno_graph.bases.rigno import Stepper
 from irno_graph.files import existing_file
 
 
@@ -49,6 +50,7 @@ class FitConfig:
     batch_size: int = 8
     learning_rate: float = 1e-3
     tail: float = 0.2  # part of the schedule that is spent at its low end
+    schedule: str = "annealed"  # or "rigno": the shape that RIGNO's authors use
     epoch_batches: int = 500
     validate_every: int = 2
     compiled: bool = False
@@ -61,6 +63,10 @@ class BaseConfig:
     hidden: int = 64
     processor_steps: int = 6
     draws: int = 4
+    stepper: str = "derivative"  # or "residual", "output"
+    longest_lead: int = 1  # snapshots between input and target, at most; all pairs up to it are trained on
+    fractional: bool = False  # whether, late in training, inputs lie between snapshots, too
+    edge_masking: float = 0.0  # share of the regional graph's edges left out of each batch
     fit: FitConfig = field(default_factory=FitConfig)
 
 
@@ -131,10 +137,12 @@ def _check(config: ExperimentConfig, file: Path) -> None:
     wanted = {
         "data.train": (len(config.data.train) > 0, "at least one set"),
         "data.valid": (len(config.data.valid) > 0, "at least one set"),
+        "base.edge_masking": (0 <= config.base.edge_masking < 1, "a number in [0, 1)"),
+        "base.stepper": (config.base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)),
         "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
     }
     counts = {
-        "base": ("hidden", "processor_steps", "draws"),
+        "base": ("hidden", "processor_steps", "draws", "longest_lead"),
         "corrector": ("hidden", "layers", "levels", "steps", "refresh_every", "loss_modes"),
     }
     for part in ("base", "corrector"):
@@ -145,6 +153,7 @@ def _check(config: ExperimentConfig, file: Path) -> None:
         wanted[f"{part}.fit.validate_every"] = (fit.validate_every >= 1, "1 or more")
         wanted[f"{part}.fit.optimizer_steps"] = (fit.optimizer_steps >= 1, "1 or more")
         wanted[f"{part}.fit.batch_size"] = (fit.batch_size >= 1, "1 or more")
+        wanted[f"{part}.fit.schedule"] = (fit.schedule in ("annealed", "rigno"), "annealed or rigno")
         wanted[f"{part}.fit.learning_rate"] = (fit.learning_rate > 0, "positive")
     for key, (fine, expected) in wanted.items():
         if not fine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from irno_graph.experiments.config import (
 from irno_graph.experiments.evaluation import usable_device
 from irno_graph.losses import RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
-from irno_graph.training.base_task import BaseTask, set_statistics
+from irno_graph.training.base_task import BaseTask, Curriculum, set_statistics
 from irno_graph.training.corrector_task import (
     CorrectorTask,
     Refresh,
@@ -39,6 +40,7 @@ from irno_graph.training.corrector_task import (
     true_pairs,
 )
 from irno_graph.training.fit import fit
+from irno_graph.training.lead_times import LeadTimes
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
 from irno_graph.training.schedule import Schedule
 
@@ -136,9 +138,10 @@ def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
             edge_hidden=config.base.hidden,
             use_time=False,
         ),
+        stepper=config.base.stepper,
         lead_time=config.data.save_every,
     )
-    set_statistics(base, sets)
+    set_statistics(base, sets, config.base.longest_lead)
     return _fit_base(config, base, sets, valid, config.base.fit, "base", device, report)
 
 
@@ -225,17 +228,32 @@ def _fit_base(
         valid,
         schedule=_schedule(settings, weight_decay=1e-6),
         draws=config.base.draws,
+        lead_times=LeadTimes(config.base.longest_lead, fractional=config.base.fractional),
+        epochs=math.ceil(settings.optimizer_steps / settings.epoch_batches),
+        edge_masking=config.base.edge_masking,
         compiled=settings.compiled,
     )
-    plan = BatchPlan([part.pairs for part in sets], settings.batch_size, config.seed + STAGES.index(name))
+    sizes = [part.pairs(config.base.longest_lead) for part in sets]
+    plan = BatchPlan(sizes, settings.batch_size, config.seed + STAGES.index(name))
     folder = Path(config.folder) / name
     report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
-    fit(task, plan, folder, settings=asdict(config), **_fit_options(settings, device))
+    options = _fit_options(settings, device)
+    fit(
+        task,
+        plan,
+        folder,
+        callbacks=(Curriculum(plan),),
+        settings=asdict(config),
+        fewest_batches=len(BatchPlan([part.pairs(1) for part in sets], settings.batch_size, 0)),
+        **options,
+    )
     return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=_about(config))
 
 
 def _schedule(settings: FitConfig, weight_decay: float) -> Schedule:
-    return Schedule(settings.learning_rate, settings.optimizer_steps, settings.tail, weight_decay)
+    return Schedule(
+        settings.learning_rate, settings.optimizer_steps, settings.tail, weight_decay, settings.schedule
+    )
 
 
 def _fit_options(settings: FitConfig, device: str) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from torch import Tensor
 from irno_graph.bases.rigno import RIGNO, RegionalGraph
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
-from irno_graph.training.pairs import Task, TrajectorySet, square_symmetries, turned_fields
+from irno_graph.training.lead_times import LeadTimes, pairs_within, part_of_the_way
+from irno_graph.training.pairs import BatchPlan, Task, TrajectorySet, square_symmetries, turned_fields
 from irno_graph.training.schedule import Schedule
 
 
 class BaseTask(lightning.LightningModule):
-    """Mean square error of the standardised time derivative, on a few draws of regional nodes per graph.
+    """Mean square error of the stepper's standardised target, on a few draws of regional nodes per graph.
 
     Each batch is turned by a random symmetry of the periodic square and shifted by a random vector.
 
@@ -29,6 +30,9 @@ class BaseTask(lightning.LightningModule):
         valid: validation sets, for the one-step and rollout errors that are logged.
         schedule: optimiser and learning rate.
         draws: regional graphs per training graph.
+        lead_times: which pairs of snapshots are trained on.
+        epochs: over which they spread, whatever the number of batches in one.
+        edge_masking: share of the regional graph's edges that each batch leaves out.
         vector: the two channels that turn with the square.
         compiled: whether the network is compiled by torch.
     """
@@ -41,31 +45,50 @@ class BaseTask(lightning.LightningModule):
         *,
         schedule: Schedule,
         draws: int = 4,
+        lead_times: LeadTimes | None = None,
+        epochs: int = 1,
+        edge_masking: float = 0.0,
         vector: tuple[int, int] = (1, 2),
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.base, self.train_sets, self.valid_sets = base, train, valid
-        self.schedule = schedule
-        self.vector = vector
+        self.schedule, self.vector = schedule, vector
+        self.lead_times = lead_times or LeadTimes()
+        self.epoch, self.epochs, self.edge_masking = 0, epochs, edge_masking
         self.spread = Moments.of(part.states for part in train)
         self.regional = [[_draw(base, part, seed) for seed in range(draws)] for part in train]
         self.answer: Callable[..., Tensor] = (
             torch.compile(base.answer, dynamic=True) if compiled else base.answer
         )
 
+    @property
+    def longest(self) -> int:
+        """The current epoch's longest lead time, in snapshots."""
+        return self.lead_times.at(self.epoch, self.epochs)
+
+    def start_epoch(self) -> list[int]:
+        """Look at the number of steps taken, and say how many pairs of each training set the epoch has."""
+        self.epoch = self.global_step * self.epochs // self.schedule.total_steps
+        return [part.pairs(self.longest) for part in self.train_sets]
+
     def training_step(self, task: Task, _: int) -> Tensor:
         """Loss of one batch."""
         part = self.train_sets[task.group]
-        x, y = pair_batch(part, task.samples)
+        x, y, start, lead = pair_batch(part, task.samples, self.longest)
         generator = np.random.default_rng(task.seed)
         matrix = square_symmetries()[generator.integers(8)].to(self.device)
         shift = torch.from_numpy(generator.uniform(-1.0, 1.0, 2)).float().to(self.device)
         draws = self.regional[task.group]
         regional = draws[generator.integers(len(draws))].to(self.device).moved(matrix, shift)
         x, y = (turned_fields(field.to(self.device), matrix, self.vector) for field in (x, y))
-        tau = torch.full((len(x),), self.base.lead_time, device=self.device)
-        answer = self.answer(x, regional, time=torch.zeros_like(tau), lead_time=tau)
+        time, tau = (self.base.lead_time * number.to(self.device, x.dtype) for number in (start, lead))
+        chance = torch.Generator().manual_seed(task.seed)
+        if self.lead_times.is_fractional(self.epoch, self.epochs):
+            x, time, tau = part_of_the_way(self.base, x, regional, time, tau, chance)
+        if self.edge_masking > 0:
+            regional = regional.thinned(self.edge_masking, chance)
+        answer = self.answer(x, regional, time=time, lead_time=tau)
         loss = self.base.loss(answer, x, y, tau)
         self.log("loss", loss)
         return loss
@@ -84,18 +107,38 @@ class BaseTask(lightning.LightningModule):
         return self.schedule.optimizers(self.base.parameters())
 
 
-def pair_batch(part: TrajectorySet, index: Tensor) -> tuple[Tensor, Tensor]:
-    """x and y `[batch, nodes, channels]` of the pairs numbered `index`."""
-    steps, index = part.states.shape[1] - 1, index.to(part.states.device)
-    trajectory, start = torch.div(index, steps, rounding_mode="floor"), index % steps
-    return part.states[trajectory, start], part.states[trajectory, start + 1]
+class Curriculum(lightning.Callback):
+    """Plan each epoch's batches from the pairs within its longest lead time."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self.plan = plan
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Set the numbers of pairs."""
+        assert isinstance(module, BaseTask)
+        self.plan.sizes = module.start_epoch()
 
 
-def set_statistics(base: RIGNO, train: list[TrajectorySet]) -> None:
-    """Set the base's statistics from the training sets."""
+def pair_batch(part: TrajectorySet, index: Tensor, longest: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x and y `[batch, nodes, channels]` of the pairs numbered `index`, and their snapshots: first, and how many on."""
+    pairs = pairs_within(part.states.shape[1], longest)
+    trajectory = torch.div(index, len(pairs), rounding_mode="floor")
+    first, last = pairs[index % len(pairs)].unbind(-1)
+    device = part.states.device
+    x, y = (part.states[trajectory.to(device), number.to(device)] for number in (first, last))
+    return x, y, first, last - first
+
+
+def set_statistics(base: RIGNO, train: list[TrajectorySet], longest: int = 1) -> None:
+    """Set the base's statistics from the training sets, targets over lead times of 1 ... `longest` snapshots."""
     state = Moments.of(part.states for part in train)
-    rate = Moments.of((part.states[:, 1:] - part.states[:, :-1]) / base.lead_time for part in train)
-    base.set_statistics(state.mean, state.std, rate.mean, rate.std)
+
+    def targets(part: TrajectorySet, apart: int) -> Tensor:
+        u, new = part.states[:, :-apart].flatten(0, 1), part.states[:, apart:].flatten(0, 1)
+        return base.stepper.target(u, new, u.new_tensor([apart * base.lead_time]))
+
+    target = Moments.of(targets(part, apart) for apart in range(1, longest + 1) for part in train)
+    base.set_statistics(state.mean, state.std, target.mean, target.std)
 
 
 @torch.no_grad()

@@ -21,10 +21,10 @@ class TrajectorySet:
     graph: Graph
     states: Tensor
 
-    @property
-    def pairs(self) -> int:
-        """Number of pairs of neighbouring snapshots."""
-        return self.states.shape[0] * (self.states.shape[1] - 1)
+    def pairs(self, longest: int = 1) -> int:
+        """Number of pairs of snapshots at most `longest` apart."""
+        times = self.states.shape[1]
+        return self.states.shape[0] * sum(times - apart for apart in range(1, min(longest, times - 1) + 1))
 
 
 class Task(NamedTuple):

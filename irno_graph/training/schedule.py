@@ -27,24 +27,6 @@ def annealed(step: int, total: int, *, warmup: float = 0.02, tail: float = 0.2, 
     return low * 0.05 ** ((step - flat) / max(total - flat, 1.0))
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """AdamW over `total_steps`, its learning rate `annealed` from `learning_rate`, the last `tail` at its low end."""
-
-    learning_rate: float
-    total_steps: int
-    tail: float = 0.2
-    weight_decay: float = 1e-6
-
-    def optimizers(self, parameters: Iterable[nn.Parameter]) -> OptimizerLRScheduler:
-        """What `configure_optimizers` returns for `parameters`."""
-        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: annealed(step, self.total_steps, tail=self.tail)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
 def reference_rate(
     step: int, total: int, *, first: float = 1e-5, peak: float = 2e-4, last: float = 1e-6
 ) -> float:
@@ -61,3 +43,31 @@ def reference_rate(
     if step < fall:
         return first + (peak - first) * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / (fall - rise)))
     return first * (last / first) ** ((step - fall) / max(total - fall, 1))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW over `total_steps`, its learning rate `annealed` from `learning_rate`, the last `tail` at its low end.
+
+    With `kind` "rigno" the learning rate has the shape of `reference_rate`, and its peak is `learning_rate`.
+    """
+
+    learning_rate: float
+    total_steps: int
+    tail: float = 0.2
+    weight_decay: float = 1e-6
+    kind: str = "annealed"
+
+    def factor(self, step: int) -> float:
+        """What `learning_rate` is multiplied by at `step`."""
+        if self.kind == "rigno":
+            return reference_rate(step, self.total_steps) / reference_rate(
+                int(0.02 * self.total_steps), self.total_steps
+            )
+        return annealed(step, self.total_steps, tail=self.tail)
+
+    def optimizers(self, parameters: Iterable[nn.Parameter]) -> OptimizerLRScheduler:
+        """What `configure_optimizers` returns for `parameters`."""
+        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

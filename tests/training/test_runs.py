@@ -117,6 +117,25 @@ def test_a_run_that_was_cut_off_ends_where_an_undisturbed_one_does(tmp_path):
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
+def test_a_base_learns_all_lead_times_with_masked_edges(tmp_path):
+    """All pairs, curriculum, fractional pairing, edge masking and RIGNO's schedule in one run, to its last step."""
+    path = config(tmp_path, base=30)
+    options = "longest_lead: 3, fractional: true, edge_masking: 0.5, stepper: residual, "
+    text = path.read_text().replace(
+        "draws: 2, fit: {", "draws: 2, " + options + "fit: {schedule: rigno, validate_every: 1, "
+    )
+    path.write_text(text)
+    (base_file,) = train(path, stage="base", report=lambda line: None)
+    base = ig.load(base_file)
+    assert str(base.stepper) == "residual"
+    with h5py.File(tmp_path / "data" / "train-0.nc") as a, h5py.File(tmp_path / "data" / "train-1.nc") as b:
+        u = [np.asarray(file["u"])[..., :4].astype(np.float64) for file in (a, b)]
+    changes = [(v[:, k:] - v[:, :-k]).reshape(-1, 4) for v in u for k in (1, 2, 3)]
+    np.testing.assert_allclose(base.target_std, np.concatenate(changes).std(axis=0), rtol=1e-4)
+    saved = torch.load(tmp_path / "run" / "base" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 30
+
+
 def test_a_file_made_with_other_settings_is_refused(tmp_path):
     path = config(tmp_path)
     path.write_text(path.read_text().replace("nodes: 96", "nodes: 97"))
