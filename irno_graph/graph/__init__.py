@@ -3,6 +3,7 @@
 from irno_graph.graph.calculus import divergence, gradient, graph_sum, node_graph_index, vorticity
 from irno_graph.graph.geometry import basis_gradients, minimum_image, triangle_areas
 from irno_graph.graph.graph import Graph
+from irno_graph.graph.interpolation import interpolate
 from irno_graph.graph.measure import graph_list, mass_mean, mass_norm
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "gradient",
     "graph_list",
     "graph_sum",
+    "interpolate",
     "mass_mean",
     "mass_norm",
     "minimum_image",

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch
@@ -77,6 +78,45 @@ def test_no_weight_is_dead(base, box):
     base(torch.randn(2, box.num_nodes, 4), box).square().sum().backward()
     dead = [name for name, p in base.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert dead == []
+
+
+@torch.no_grad()
+def test_query_points_that_are_nodes_get_the_nodes_answers(base, box):
+    x = torch.randn(2, box.num_nodes, 4)
+    some = torch.randperm(box.num_nodes)[:20]
+    torch.testing.assert_close(
+        base(x, box, query=box.pos[some], lead_time=0.2),
+        base(x, box, lead_time=0.2)[:, some],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@torch.no_grad()
+def test_answers_at_query_points_are_continuous(base, box):
+    """Edges to a query point come and go with its place, so only points well inside a neighbour's reach are moved."""
+    x, places = torch.randn(box.num_nodes, 4), box.pos[:40]
+    jumps = [
+        float((base(x, box, query=places + shift) - base(x, box, query=places)).abs().median())
+        for shift in (1e-2, 1e-3, 1e-4)
+    ]
+    assert jumps[0] > jumps[1] > jumps[2]
+    assert jumps[2] < 0.05 * jumps[0]
+
+
+@torch.no_grad()
+def test_three_dimensional_points_carry_the_operator():
+    """On a periodic cube whole periods change nothing, and points asked as query points answer as nodes do."""
+    points = np.random.default_rng(0).uniform(size=(120, 3))
+    base = RIGNO(2, 2, architecture=SMALL, dim=3).eval()
+    options = {"domain": ((0.0,) * 3, (1.0,) * 3), "periodic": True, "region_index": np.arange(0, 120, 4)}
+    graph = RegionalGraph.build(points, **options)
+    moved = RegionalGraph.build(points + np.array([1.0, -1.0, 2.0]), **options)
+    asked = RegionalGraph.build(points, query=points, **options)
+    x, times = torch.randn(2, 120, 2), {"time": torch.zeros(2), "lead_time": torch.full((2,), 0.1)}
+    expected = base.answer(x, graph, **times)
+    torch.testing.assert_close(base.answer(x, moved, **times), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(base.answer(x, asked, **times, at_query=x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_bad_input_is_refused(base, box):

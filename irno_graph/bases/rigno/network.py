@@ -105,19 +105,28 @@ class RIGNONetwork(nn.Module):
         *,
         time: Tensor | None = None,
         lead_time: Tensor | None = None,
+        at_query: Tensor | None = None,
     ) -> Tensor:
-        """Apply the network; `time` and `lead_time` `[samples]` are normalised, as `u` is."""
+        """Apply the network; `time` and `lead_time` `[samples]` are normalised, as `u` is.
+
+        Where `regional` has query points, `at_query` `[samples, points, in_channels]` is u there, and so is the output.
+        """
         nodes, regions = self.encoded(u, regional, time=time, lead_time=lead_time)
         regions = self.processed(regions, regional, lead_time=lead_time)
+        if regional.query_features is not None:
+            if at_query is None:
+                raise ValueError(
+                    "a regional graph with query points needs `at_query`, got None: pass u there."
+                )
+            nodes = self._node_latents(at_query, regional.query_features, time, lead_time)
+            nodes = nodes + self.encode_nodes(nodes, lead_time=lead_time)
         return self.decoded(nodes, regions, regional, lead_time=lead_time)
 
     def encoded(
         self, u: Tensor, regional: RegionalGraph, *, time: Tensor | None, lead_time: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Latents of nodes `[nodes, samples, node_hidden]` and of regions `[regions, samples, node_hidden]`."""
-        nodes = self.embed_nodes(
-            self._node_inputs(u, time, lead_time), regional.node_features.unsqueeze(1).to(u.dtype)
-        )
+        nodes = self._node_latents(u, regional.node_features, time, lead_time)
         regions = self.embed_regional(regional.regional_features.unsqueeze(1).to(u.dtype))
         edge = _static(self.embed_p2r, regional.p2r, u)
         regions, _ = self.encode(edge, nodes, regions, regional.p2r, lead_time)
@@ -138,6 +147,11 @@ class RIGNONetwork(nn.Module):
         edge = _static(self.embed_r2p, regional.r2p, regions)
         nodes, _ = self.decode(edge, regions, nodes, regional.r2p, lead_time)
         return self.head(nodes).transpose(0, 1)
+
+    def _node_latents(
+        self, u: Tensor, coordinates: Tensor, time: Tensor | None, lead_time: Tensor | None
+    ) -> Tensor:
+        return self.embed_nodes(self._node_inputs(u, time, lead_time), coordinates.unsqueeze(1).to(u.dtype))
 
     def _node_inputs(self, u: Tensor, time: Tensor | None, lead_time: Tensor | None) -> Tensor:
         parts = [u.transpose(0, 1)]

@@ -15,7 +15,7 @@ from irno_graph.bases.rigno.options import Domain, flat, read_options
 from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings, union
 from irno_graph.bases.rigno.stepper import Stepper
 from irno_graph.bases.rigno.weights import load_flax
-from irno_graph.graph import Graph, graph_list
+from irno_graph.graph import Graph, graph_list, interpolate
 from irno_graph.graph.cache import per_graph
 from irno_graph.nn.fields import check_field, per_sample
 
@@ -164,12 +164,14 @@ class RIGNO(nn.Module):
         *,
         time: Tensor | float | None = None,
         lead_time: Tensor | float | None = None,
+        query: Tensor | None = None,
     ) -> Tensor:
         """State `[..., nodes, channels]` at `time + lead_time` from x `[..., nodes, in_channels]` at `time`.
 
         The network computes in the type of its weights, the answer has the type of x.
 
-        `time` and `lead_time` are scalars or have x's leading dimensions, in the problem's unit of time.
+        `time` and `lead_time` are scalars or have x's leading dimensions, in the problem's unit of time. With `query`
+        `[points, dim]` the answer is at these points; x is interpolated to them (`irno_graph.graph.interpolate`).
 
         Raises:
             ValueError: if x does not fit the graph or the operator's channels.
@@ -179,12 +181,32 @@ class RIGNO(nn.Module):
         flat_x = x.reshape(-1, *x.shape[-2:]).to(self.input_mean.dtype)  # [samples, nodes, in_channels]
         tau = per_sample(self.lead_time if lead_time is None else lead_time, leading, flat_x)
         start = per_sample(0.0 if time is None else time, leading, flat_x)
-        y = self.answer(flat_x, self.regional_graph(graph), time=start, lead_time=tau)
+        at_query = None if query is None else interpolate(flat_x, graph, query)
+        regional = self.regional_graph(graph) if query is None else self._to_query(graph, query)
+        y = self.answer(flat_x, regional, time=start, lead_time=tau, at_query=at_query)
         y = (y * self.target_std + self.target_mean).to(x.dtype)
-        state = x.reshape(flat_x.shape)[..., : self.channels]
+        state = (x.reshape(flat_x.shape) if at_query is None else at_query.to(x.dtype))[..., : self.channels]
         return self.stepper.apply(state, y, tau.to(x.dtype)).reshape(*leading, -1, self.channels)
 
-    def answer(self, x: Tensor, regional: RegionalGraph, *, time: Tensor, lead_time: Tensor) -> Tensor:
+    def _to_query(self, graph: Graph, query: Tensor) -> RegionalGraph:
+        """The regional graph with edges to the query points."""
+        return RegionalGraph.build(
+            graph.pos.cpu().numpy(),
+            domain=graph_domain(graph, self.periodic) if self.domain is None else self.domain,
+            periodic=self.periodic,
+            query=query.detach().cpu().numpy(),
+            **asdict(self.regional_settings),
+        ).to(graph.pos.device)
+
+    def answer(
+        self,
+        x: Tensor,
+        regional: RegionalGraph,
+        *,
+        time: Tensor,
+        lead_time: Tensor,
+        at_query: Tensor | None = None,
+    ) -> Tensor:
         """The network's answer y `[samples, nodes, channels]`, standardised, to x in physical units.
 
         Args:
@@ -192,13 +214,16 @@ class RIGNO(nn.Module):
             regional: regional graph of the nodes.
             time: `[samples]`, in the problem's unit, as is `lead_time`.
             lead_time: `[samples]`.
+            at_query: `[samples, points, in_channels]`, x at the query points of `regional` where it has any.
         """
         first, last = self.time_span
+        inside = None if at_query is None else (at_query - self.input_mean) / self.input_std
         return self.network(
             (x - self.input_mean) / self.input_std,
             regional,
             time=(time - first) / (last - first),
             lead_time=lead_time / (last - first),
+            at_query=inside,
         )
 
     def loss(self, answer: Tensor, x: Tensor, new: Tensor, lead_time: Tensor) -> Tensor:

@@ -72,6 +72,7 @@ class RegionalGraph:
         node_features: `[nodes, features]`; `regional_features` `[regional, features + 1]`.
         p2r, r2r, r2p: the edge sets, with features (difference per axis, length) / (2 sqrt axes).
         frequencies: of the coordinate features, 0 where the domain is not periodic.
+        query_features: `[points, features]` where the edges r2p lead to query points, not to the nodes.
     """
 
     coordinates: Tensor
@@ -83,6 +84,7 @@ class RegionalGraph:
     r2r: Edges
     r2p: Edges
     frequencies: int
+    query_features: Tensor | None = None
 
     @staticmethod
     def build(
@@ -98,6 +100,7 @@ class RegionalGraph:
         coordinate_frequencies: int = 4,
         seed: int = 0,
         cover: bool = False,
+        query: NDArray[np.floating] | None = None,
     ) -> RegionalGraph:
         """Build the regional graph of `points` `[nodes, axes]` in `domain` (low corner, high corner).
 
@@ -115,25 +118,27 @@ class RegionalGraph:
             coordinate_frequencies: Fourier features per axis of the coordinates of a periodic domain.
             seed: of the draw.
             cover: link a node that lies in no support (the reference leaves such nodes alone) to the nearest region.
+            query: `[points, axes]` where the output is wanted; None is at the nodes.
 
         Raises:
-            ValueError: if `points` are not `[nodes, 2 or 3]` finite numbers, `domain` is no box around them,
+            ValueError: if `points` or `query` are not `[nodes, 2 or 3]` finite numbers, `domain` is no box around them,
                 `region_index` does not number nodes, or there are too few points for the regional level.
         """
-        points = np.asarray(points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] not in (2, 3) or not np.isfinite(points).all():
-            raise ValueError(
-                f"`points` should be finite and of shape [nodes, 2] or [nodes, 3], got {points.shape}: check them."
-            )
+        points = _checked("points", points)
         low, high = (np.asarray(corner, dtype=np.float64) for corner in domain)
         axes = points.shape[1]
         if low.shape != (axes,) or high.shape != (axes,) or not (high > low).all():
             raise ValueError(
                 f"`domain` should be (low, high) corners of a box in {axes} dimensions, got {domain}: correct it."
             )
-        if periodic:
-            points = low + np.mod(points - low, high - low)
-        coordinates = (2.0 * (points - low) / (high - low) - 1.0).astype(np.float32).astype(np.float64)
+
+        def framed(places: NDArray[np.floating]) -> NDArray[np.floating]:
+            if periodic:
+                places = low + np.mod(places - low, high - low)
+            return (2.0 * (places - low) / (high - low) - 1.0).astype(np.float32).astype(np.float64)
+
+        coordinates = framed(points)
+        targets = coordinates if query is None else framed(_checked("query", query, axes))
         if region_index is None:
             draw = np.random.default_rng(seed).permutation(len(points))
             region_index = draw[: int(len(points) / subsample_factor)]
@@ -151,14 +156,14 @@ class RegionalGraph:
         regional = coordinates[region_index]
         radius = minimum_support_radius(regional, periodic)
         p2r = support_pairs(coordinates, regional, radius, overlap_p2r, periodic, cover=cover)
-        r2p = support_pairs(coordinates, regional, radius, overlap_r2p, periodic, cover=cover)[:, ::-1]
+        r2p = support_pairs(targets, regional, radius, overlap_r2p, periodic, cover=cover)[:, ::-1]
         r2r, tiles = regional_pairs(regional, levels, subsample_factor, periodic)
         frequencies = coordinate_frequencies if periodic else 0
         features = coordinate_features(torch.from_numpy(coordinates).float(), frequencies)
         shifts = tile_shifts(axes)[tiles]  # [edges, 2, axes]
         across = (regional[r2r[:, 0]] + shifts[:, 0]) - (regional[r2r[:, 1]] + shifts[:, 1])
         inward = coordinates[p2r[:, 0]] - regional[p2r[:, 1]]
-        outward = regional[r2p[:, 0]] - coordinates[r2p[:, 1]]
+        outward = regional[r2p[:, 0]] - targets[r2p[:, 1]]
         index = torch.from_numpy(region_index)
         support = torch.from_numpy(overlap_p2r * radius).float().unsqueeze(-1)
         return RegionalGraph(
@@ -169,8 +174,11 @@ class RegionalGraph:
             regional_features=torch.cat([features[index], support], dim=-1),
             p2r=_edges(p2r, wrapped(inward) if periodic else inward, len(regional)),
             r2r=_edges(r2r, across, len(regional)),
-            r2p=_edges(r2p, wrapped(outward) if periodic else outward, len(points)),
+            r2p=_edges(r2p, wrapped(outward) if periodic else outward, len(targets)),
             frequencies=frequencies,
+            query_features=None
+            if query is None
+            else coordinate_features(torch.from_numpy(targets).float(), frequencies),
         )
 
     def moved(self, matrix: Tensor, shift: Tensor) -> RegionalGraph:
@@ -214,6 +222,7 @@ class RegionalGraph:
 
     def to(self, device: torch.device) -> RegionalGraph:
         """A copy on `device`."""
+        query = self.query_features
         tensors = {
             name: getattr(self, name).to(device)
             for name in (
@@ -227,7 +236,18 @@ class RegionalGraph:
                 "r2p",
             )
         }
-        return replace(self, **tensors)
+        return replace(self, **tensors, query_features=None if query is None else query.to(device))
+
+
+def _checked(name: str, points: NDArray[np.floating], axes: int | None = None) -> NDArray[np.float64]:
+    places = np.asarray(points, dtype=np.float64)
+    allowed = (2, 3) if axes is None else (axes,)
+    if places.ndim != 2 or places.shape[1] not in allowed or not np.isfinite(places).all():
+        shapes = " or ".join(f"[nodes, {number}]" for number in allowed)
+        raise ValueError(
+            f"`{name}` should be finite and of shape {shapes}, got {list(places.shape)}: check them."
+        )
+    return places
 
 
 def coordinate_features(coordinates: Tensor, frequencies: int) -> Tensor:
@@ -244,6 +264,10 @@ def union(graphs: list[RegionalGraph]) -> RegionalGraph:
     """The disjoint union: nodes and regions of each graph follow those of the one before it."""
     if len(graphs) == 1:
         return graphs[0]
+    if any(graph.query_features is not None for graph in graphs):
+        raise ValueError(
+            "graphs with query points should be asked one by one, got several: no union of them."
+        )
     nodes = np.cumsum([0] + [len(graph.coordinates) for graph in graphs])
     regions = np.cumsum([0] + [len(graph.region_index) for graph in graphs])
 
