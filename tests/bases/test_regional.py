@@ -1,5 +1,7 @@
 """The regional graph against slow, direct definitions, in two and three dimensions."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -79,7 +81,7 @@ def test_network_commutes_with_the_numbering_of_nodes(axes):
     points, index = cloud(90, axes), np.arange(0, 90, 3)
     order = np.random.default_rng(5).permutation(90)
     place = np.argsort(order)
-    options = {"domain": unit(axes), "periodic": True, "levels": 2}
+    options: dict[str, Any] = {"domain": unit(axes), "periodic": True, "levels": 2}
     graph = RegionalGraph.build(points, region_index=index, **options)
     mixed = RegionalGraph.build(points[order], region_index=place[index], **options)
     sizes = Architecture(processor_steps=2, node_hidden=8, edge_hidden=8, use_time=False)
@@ -94,7 +96,7 @@ def test_network_commutes_with_the_numbering_of_nodes(axes):
 def test_cover_reaches_the_nodes_that_supports_miss():
     """On few nodes radii are so large that the reference's rule cuts them down and leaves nodes alone."""
     points = periodic_box(60, seed=1).points
-    options = {"domain": unit(2), "periodic": True, "seed": 0}
+    options: dict[str, Any] = {"domain": unit(2), "periodic": True, "seed": 0}
     alone = RegionalGraph.build(points, **options)
     covered = RegionalGraph.build(points, **options, cover=True)
     missed = set(range(60)) - set(alone.r2p.receivers.tolist())

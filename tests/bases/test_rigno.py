@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -109,7 +111,11 @@ def test_three_dimensional_points_carry_the_operator():
     """On a periodic cube whole periods change nothing, and points asked as query points answer as nodes do."""
     points = np.random.default_rng(0).uniform(size=(120, 3))
     base = RIGNO(2, 2, architecture=SMALL, dim=3).eval()
-    options = {"domain": ((0.0,) * 3, (1.0,) * 3), "periodic": True, "region_index": np.arange(0, 120, 4)}
+    options: dict[str, Any] = {
+        "domain": ((0.0,) * 3, (1.0,) * 3),
+        "periodic": True,
+        "region_index": np.arange(0, 120, 4),
+    }
     graph = RegionalGraph.build(points, **options)
     moved = RegionalGraph.build(points + np.array([1.0, -1.0, 2.0]), **options)
     asked = RegionalGraph.build(points, query=points, **options)
