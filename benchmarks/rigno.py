@@ -1,6 +1,6 @@
 """Time and memory of RIGNO-18 (128 channels) on random points of the periodic square.
 
-    python benchmarks/rigno.py [--nodes 1024 4096 16384] [--threads 2] [--compile] [--device cuda] [--out rigno.json]
+    python benchmarks/rigno.py [--nodes 1024 4096 16384] [--threads 2] [--compile] [--recompute] [--out rigno.json]
 
 Prints a Markdown table: building the regional graph, forward of 1 and 4 samples, a training step (half of the edges
 masked, AdamW) of 1 and 4 samples: medians of 5 in seconds, and the peak memory that the case adds. Each case runs in a
@@ -49,7 +49,9 @@ def median(work: Callable[[], object], device: str, repeats: int = 5) -> float:
     return statistics.median(taken)
 
 
-def measure(case: str, nodes: int, *, compiled: bool, device: str, bf16: bool) -> dict[str, float]:
+def measure(
+    case: str, nodes: int, *, compiled: bool, device: str, bf16: bool, recompute: bool
+) -> dict[str, float]:
     """Seconds, and MiB that were added at the peak, of one case."""
     points = np.random.default_rng(0).uniform(size=(nodes, 2))
     box = ((0.0, 0.0), (1.0, 1.0))
@@ -61,6 +63,7 @@ def measure(case: str, nodes: int, *, compiled: bool, device: str, bf16: bool) -
         return {"seconds": median(build, "cpu")}
     torch.manual_seed(0)
     base = RIGNO(4, 4, architecture=Architecture(processor_steps=18)).to(device)
+    base.network.recompute = recompute
     answer = torch.compile(base.answer, dynamic=False) if compiled else base.answer
     kind, samples = case.split()
     x = torch.randn(int(samples), nodes, 4, device=device)
@@ -101,15 +104,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--recompute", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.case:
-        found = measure(
-            options.case, options.nodes[0], compiled=options.compile, device=options.device, bf16=options.bf16
-        )
+        switches = {name: getattr(options, name) for name in ("device", "bf16", "recompute")}
+        found = measure(options.case, options.nodes[0], compiled=options.compile, **switches)
         print(json.dumps(found))
         return
     rows: dict[str, dict[str, dict[str, float]]] = {}
@@ -120,6 +123,7 @@ def main() -> None:
             command = [sys.executable, __file__, "--case", case, "--nodes", str(nodes)]
             command += ["--threads", str(options.threads), "--device", options.device]
             command += ["--compile"] * options.compile + ["--bf16"] * options.bf16
+            command += ["--recompute"] * options.recompute
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{case} at {nodes} nodes failed:\n{done.stderr[-2000:]}")

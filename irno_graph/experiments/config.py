@@ -67,6 +67,7 @@ class BaseConfig:
     longest_lead: int = 1  # snapshots between input and target, at most; all pairs up to it are trained on
     fractional: bool = False  # whether, late in training, inputs lie between snapshots, too
     edge_masking: float = 0.0  # share of the regional graph's edges left out of each batch
+    recompute: bool = False  # less memory in training for more time
     fit: FitConfig = field(default_factory=FitConfig)
 
 

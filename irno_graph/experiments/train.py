@@ -222,6 +222,7 @@ def _fit_base(
     device: str,
     report: Report,
 ) -> Path:
+    base.network.recompute = config.base.recompute
     task = BaseTask(
         base,
         sets,

@@ -76,29 +76,44 @@ class Block(nn.Module):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def project(self, value: Tensor, position: int) -> Tensor:
-        """The first layer's part for input number `position`, without bias."""
+    def project(self, value: Tensor, position: int, *, bias: bool = False) -> Tensor:
+        """The first layer's part for input number `position`; exactly one of all parts takes the bias along."""
+        return functional.linear(value, self._weight(position), self._first.bias if bias else None)
+
+    def accumulate(self, first: Tensor, value: Tensor, position: int) -> Tensor:
+        """`first` plus the part for input number `position`; outside of autograd `first` is used up."""
+        if value.shape[:-1] != first.shape[:-1]:  # one of them is the same for all samples, or all rows
+            return first + self.project(value, position)
+        total, rows, weight = first.flatten(0, -2), value.flatten(0, -2), self._weight(position).T
+        if torch.is_grad_enabled():
+            return torch.addmm(total, rows, weight).view(first.shape)
+        return total.addmm_(rows, weight).view(first.shape)
+
+    def _weight(self, position: int) -> Tensor:
         start = sum(self.in_widths[:position])
-        return functional.linear(value, self._first.weight[:, start : start + self.in_widths[position]])
+        return self._first.weight[:, start : start + self.in_widths[position]]
 
     def finish(self, first: Tensor, lead_time: Tensor | None = None) -> Tensor:
-        """The rest of the block, from the summed projections `[rows, samples, hidden]` (bias not yet added)."""
-        value = first + self._first.bias
+        """The rest of the block, from the summed projections `[rows, samples, hidden]`, bias included."""
+        value = first
         for layer in self.layers[1:]:
             value = layer(functional.silu(value))
         if self.norm_scale is None or self.norm_shift is None:
             return value
-        value = functional.layer_norm(value, value.shape[-1:], eps=1e-6)
         scale: Tensor = self.norm_scale
         shift: Tensor = self.norm_shift
         if self.correction is not None and lead_time is not None:
             factor, offset = self.correction(lead_time)  # [samples, width]
             scale, shift = factor * scale, torch.addcmul(offset, factor, shift)
-        return torch.addcmul(shift, value, scale)
+            if len(scale) > 1:
+                value = functional.layer_norm(value, value.shape[-1:], eps=1e-6)
+                return torch.addcmul(shift, value, scale)
+            scale, shift = scale[0], shift[0]
+        return functional.layer_norm(value, value.shape[-1:], scale, shift, eps=1e-6)
 
     def forward(self, *values: Tensor, lead_time: Tensor | None = None) -> Tensor:
         """Map inputs `[rows, samples, in_widths[i]]` (rows or samples may be 1) to `[rows, samples, width]`."""
-        first = self.project(values[0], 0)
+        first = self.project(values[0], 0, bias=True)
         for position, value in enumerate(values[1:], start=1):
-            first = first + self.project(value, position)
+            first = self.accumulate(first, value, position)
         return self.finish(first, lead_time)

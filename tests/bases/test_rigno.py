@@ -76,6 +76,18 @@ def test_every_node_is_reached_by_the_decoder():
         assert len(graph.r2p.receivers.unique()) == 600
 
 
+def test_recomputing_gives_the_same_gradients(base, box):
+    x = torch.randn(3, box.num_nodes, 4)
+    found = []
+    for recompute in (False, True):
+        base.network.recompute = recompute
+        base.zero_grad()
+        base(x, box, lead_time=torch.tensor([0.1, 0.2, 0.3])).square().sum().backward()
+        found.append([parameter.grad.clone() for parameter in base.parameters()])
+    for kept, again in zip(*found, strict=True):
+        torch.testing.assert_close(kept, again, rtol=0, atol=0)
+
+
 def test_no_weight_is_dead(base, box):
     base(torch.randn(2, box.num_nodes, 4), box).square().sum().backward()
     dead = [name for name, p in base.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
