@@ -29,6 +29,7 @@ from irno_graph.experiments.config import (
 from irno_graph.experiments.evaluation import usable_device
 from irno_graph.losses import RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
+from irno_graph.refine.storage import describe
 from irno_graph.training.base_task import BaseTask, Curriculum, set_statistics
 from irno_graph.training.corrector_task import (
     CorrectorTask,
@@ -146,10 +147,10 @@ def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
 
 
 def train_control(config: ExperimentConfig, device: str, report: Report) -> Path:
-    """Train the finished base on, for as many optimiser steps as the corrector takes, on a schedule of its own."""
+    """Train the finished base, or an earlier control, on for as many optimiser steps as the corrector takes."""
     lightning.seed_everything(config.seed + 1, verbose=False)
     sets, more, valid = (read_sets(config, part, device, report) for part in ("train", "more", "valid"))
-    base = _finished_base(config)
+    base = _finished_base(config) if not config.control_start else _rigno(load(config.control_start), config)
     base.requires_grad_(True)
     settings = FitConfig(
         **{**asdict(config.base.fit), "optimizer_steps": config.corrector.fit.optimizer_steps}
@@ -294,10 +295,13 @@ def _finished_base(config: ExperimentConfig) -> RIGNO:
     path = Path(config.start or Path(config.folder) / "base.safetensors")
     if begun is None and not path.is_file():
         raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
-    base = load(path) if begun is None else begun.base
+    return _rigno(load(path) if begun is None else begun.base, config)
+
+
+def _rigno(base: object, config: ExperimentConfig) -> RIGNO:
     if not isinstance(base, RIGNO):
         raise ValueError(
-            f"`{path}` should hold a RIGNO, got {type(base).__name__}: run the base stage again."
+            f"`{config.name}` should start from a RIGNO, got {type(base).__name__}: train a base first."
         )
     return base
 
@@ -330,6 +334,7 @@ def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentCo
 def _about(config: ExperimentConfig) -> dict[str, Any]:
     return {
         "config": asdict(config),
+        "start": describe(config.start)["about"] if config.start else None,
         "trajectory_base_seeds": [one.seed for one in all_sets(config.data)],
         "commit": _commit(),
         "torch_threads": torch.get_num_threads(),

@@ -177,7 +177,18 @@ def test_training_goes_on_from_a_trained_model_on_more_sets(tmp_path):
     for name, value in model.state_dict().items():
         torch.testing.assert_close(same.state_dict()[name], value, rtol=0, atol=1e-9, msg=name)
     assert describe(same_file)["about"]["trajectory_base_seeds"] == [1, 2, 7, 3]
+    assert describe(same_file)["about"]["start"] == describe(model_file)["about"]
     assert {part.name for part in (tmp_path / "on").iterdir()} == {"corrector", "model.safetensors"}
+    (control_file,) = train(first, stage="control", report=lambda line: None)
+    still.write_text(still.read_text().replace("start:", f"control_start: {control_file}\nstart:"))
+    still.write_text(
+        still.read_text()
+        .replace("base: {hidden: 8", "base: {hidden: 9")
+        .replace("draws: 2, fit: {", "draws: 2, fit: {learning_rate: 1.0e-12, ")
+    )
+    (on_file,) = train(still, stage="control", report=lambda line: None)
+    for name, value in ig.load(control_file).state_dict().items():
+        torch.testing.assert_close(ig.load(on_file).state_dict()[name], value, rtol=0, atol=1e-9, msg=name)
 
 
 def test_a_start_that_does_not_fit_is_refused(tmp_path):
