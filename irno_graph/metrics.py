@@ -1,7 +1,8 @@
 """Errors of fields on graphs: mass-weighted, per channel, per graph.
 
-Every metric takes `(prediction, truth, graph)` with fields `[..., nodes, channels]` and returns `[..., channels]`
-on one graph and `[..., graphs, channels]` on a batch.
+A metric takes `(prediction, truth, graph)` with fields `[..., nodes, channels]` and returns `[..., channels]` on one
+graph and `[..., graphs, channels]` on a batch. `chunk_errors` and what follows it are those of RIGNO's authors, without
+masses.
 """
 
 from __future__ import annotations
@@ -78,13 +79,20 @@ def chunk_errors(
         std: of each channel.
 
     Raises:
-        ValueError: if the fields differ in shape or `chunks` does not name one for each channel.
+        ValueError: if the fields differ in shape, `chunks` does not name one for each channel, or one of `mean` and
+            `std` is missing.
     """
-    _check(prediction, truth)
-    if len(chunks) != truth.shape[-1]:
+    if prediction.shape != truth.shape or truth.dim() != 4:
         raise ValueError(
-            f"`chunks` should have {truth.shape[-1]} entries, got {list(chunks)}: one per channel."
+            f"both fields should be [samples, times, nodes, channels], got {list(prediction.shape)} and "
+            f"{list(truth.shape)}: add the dimensions that are missing."
         )
+    if len(chunks) != truth.shape[-1] or set(chunks) != set(range(max(chunks) + 1)):
+        raise ValueError(
+            f"`chunks` should number the chunks of {truth.shape[-1]} channels from 0 on, got {list(chunks)}."
+        )
+    if (mean is None) != (std is None):
+        raise ValueError("`mean` and `std` should both be given or neither, got one of them: add the other.")
     if mean is not None and std is not None:
         prediction, truth = (prediction - mean) / std, (truth - mean) / std
     error, size = ((field.abs() ** p).sum(dim=(1, 2)) for field in (prediction - truth, truth))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from irno_graph.nn.fields import check_field
 from irno_graph.refine import IRNO, Status
 from irno_graph.refine.irno import finite_samples, over_nodes
 
-ROUNDING = 1e-9  # by which sums of time steps may miss `tau_max`
+ROUNDING = 1e-5  # by which sums of time steps, float32 ones too, may miss `tau_max`
 
 
 class Trajectory(NamedTuple):
@@ -46,7 +47,7 @@ def rollout(
     *,
     steps: int | None = None,
     time: float = 0.0,
-    lead_time: float | Sequence[float] | None = None,
+    lead_time: float | Sequence[float] | Tensor | np.ndarray | None = None,
     tau_max: float | None = None,
     coefficients: Tensor | None = None,
 ) -> Trajectory:
@@ -74,6 +75,14 @@ def rollout(
     check_field(state, graph, None, "state")
     if coefficients is not None:
         check_field(coefficients, graph, None, "coefficients")
+        if len(coefficients.shape) > len(state.shape) or not all(
+            own in (1, wanted)
+            for own, wanted in zip(coefficients.shape[-3::-1], state.shape[-3::-1], strict=False)
+        ):
+            raise ValueError(
+                f"`coefficients` should be [nodes, coefficients] or have the samples {list(state.shape[:-2])} of "
+                f"`state`, got {list(coefficients.shape)}: repeat the state for each of them."
+            )
     if steps and not isinstance(model, IRNO):
         raise ValueError(
             f"`steps` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
@@ -81,8 +90,8 @@ def rollout(
     spans = _spans(model, time_steps, lead_time, tau_max)
     alive = finite_samples(state, graph)
     refined_all = alive
-    states, steps_taken, times = [state], [], [float(time)]
-    current, origin, start = state, state, float(time)
+    states, steps_taken, times = [state], [], [0.0]  # since the start
+    current, origin, start = state, state, 0.0
     for span in spans:
         now, taken = times[-1] + span, torch.zeros_like(alive, dtype=torch.long)
         if tau_max is None or now - start > tau_max * (1 + ROUNDING):
@@ -92,7 +101,7 @@ def rollout(
         new = origin
         for part in range(parts):
             x = new if coefficients is None else _with(new, coefficients)
-            when = start + part * gap / parts
+            when = time + start + part * gap / parts
             lead = None if lead_time is None and tau_max is None else gap / parts
             if isinstance(model, IRNO):
                 refined = model(x, graph, steps=steps, time=when, lead_time=lead)
@@ -110,26 +119,26 @@ def rollout(
         times.append(now)
     taken_all = torch.stack(steps_taken) if steps_taken else torch.zeros(0, *alive.shape, dtype=torch.long)
     status = torch.where(alive & refined_all, int(Status.DONE), int(Status.NOT_FINITE))
-    return Trajectory(torch.stack(states), torch.tensor(times, dtype=torch.float64), taken_all, status)
+    return Trajectory(torch.stack(states), time + torch.tensor(times, dtype=torch.float64), taken_all, status)
 
 
 def _spans(
     model: nn.Module,
     time_steps: int | None,
-    lead_time: float | Sequence[float] | None,
+    lead_time: float | Sequence[float] | Tensor | np.ndarray | None,
     tau_max: float | None,
 ) -> list[float]:
     """The length of each time step."""
     if time_steps is not None and time_steps < 0:
         raise ValueError(f"`time_steps` should be 0 or more, got {time_steps}.")
-    if isinstance(lead_time, Sequence | Tensor):
-        spans = [float(span) for span in lead_time]
+    if lead_time is not None and np.ndim(lead_time) > 0:
+        spans = [float(span) for span in lead_time]  # type: ignore[union-attr]
         if time_steps is not None and time_steps != len(spans):
             raise ValueError(
                 f"`lead_time` should have one number for each of {time_steps} time steps, got {len(spans)}."
             )
     else:
-        own = getattr(model, "lead_time", 1.0) if lead_time is None else lead_time
+        own: Any = getattr(model, "lead_time", 1.0) if lead_time is None else lead_time
         spans = [float(own)] * (7 if time_steps is None else time_steps)
     base = model.base if isinstance(model, IRNO) else model
     if not all(span > 0 for span in (*spans, 1.0 if tau_max is None else tau_max)):
@@ -144,9 +153,8 @@ def _spans(
 
 
 def _with(state: Tensor, coefficients: Tensor) -> Tensor:
-    leading = torch.broadcast_shapes(state.shape[:-2], coefficients.shape[:-2])
-    fields = (field.expand(*leading, *field.shape[-2:]) for field in (state, coefficients.to(state.dtype)))
-    return torch.cat(list(fields), dim=-1)
+    same = coefficients.to(state.dtype).expand(*state.shape[:-1], coefficients.shape[-1])
+    return torch.cat([state, same], dim=-1)
 
 
 class _CallableModule(ModuleType):

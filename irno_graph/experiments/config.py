@@ -139,12 +139,16 @@ def _check(config: ExperimentConfig, file: Path) -> None:
     wanted = {
         "data.train": (len(config.data.train) > 0, "at least one set"),
         "data.valid": (len(config.data.valid) > 0, "at least one set"),
+        "base.longest_lead": (
+            1 <= config.base.longest_lead <= round(config.data.final_time / config.data.save_every),
+            "a number of snapshots, 1 up to those after the first one",
+        ),
         "base.edge_masking": (0 <= config.base.edge_masking < 1, "a number in [0, 1)"),
         "base.stepper": (config.base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)),
         "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
     }
     counts = {
-        "base": ("hidden", "processor_steps", "draws", "longest_lead"),
+        "base": ("hidden", "processor_steps", "draws"),
         "corrector": ("hidden", "layers", "levels", "steps", "refresh_every", "loss_modes"),
     }
     for part in ("base", "corrector"):

@@ -67,7 +67,7 @@ def train(
     if config.start and stage == "base":
         raise ValueError(f"the config starts from `{config.start}`, which has a base: run another stage.")
     stages = (stage,) if stage != "all" else ("corrector",) if config.start else ("base", "corrector")
-    if "base" not in stages:
+    if "base" not in stages and not (stage == "control" and config.control_start):
         _finished_base(config)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -210,7 +210,7 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     model.eval()
     model.steps = best_steps(model, valid, task.spread, wanted.steps)
     report(f"refinement steps with the lowest validation error: {model.steps} of {wanted.steps}")
-    return save(model.cpu(), Path(config.folder) / "model.safetensors", about=_about(config))
+    return save(model.cpu(), Path(config.folder) / "model.safetensors", about=_about(config, config.start))
 
 
 def _fit_base(
@@ -246,10 +246,10 @@ def _fit_base(
         folder,
         callbacks=(Curriculum(plan),),
         settings=asdict(config),
-        fewest_batches=len(BatchPlan([part.pairs(1) for part in sets], settings.batch_size, 0)),
         **options,
     )
-    return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=_about(config))
+    about = _about(config, config.control_start if name == "control" else config.start)
+    return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=about)
 
 
 def _schedule(settings: FitConfig, weight_decay: float) -> Schedule:
@@ -331,10 +331,10 @@ def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentCo
         raise ConfigError(f"`{file.path}` was made with {what}: move the file away.")
 
 
-def _about(config: ExperimentConfig) -> dict[str, Any]:
+def _about(config: ExperimentConfig, start: str) -> dict[str, Any]:
     return {
         "config": asdict(config),
-        "start": describe(config.start)["about"] if config.start else None,
+        "start": describe(start)["about"] if start else None,
         "trajectory_base_seeds": [one.seed for one in all_sets(config.data)],
         "commit": _commit(),
         "torch_threads": torch.get_num_threads(),

@@ -11,6 +11,7 @@ from scipy.spatial import Delaunay, cKDTree
 from torch import Tensor
 
 from irno_graph.graph.graph import Graph
+from irno_graph.graph.pyg import Batch
 
 
 def interpolate(field: Tensor, graph: Graph, points: Tensor) -> Tensor:
@@ -20,8 +21,11 @@ def interpolate(field: Tensor, graph: Graph, points: Tensor) -> Tensor:
     all simplices the value is that of the nearest node. Exact for linear functions, second order for smooth ones.
 
     Raises:
-        ValueError: if the points are not `[points, dim]` finite numbers, or the field does not fit the graph.
+        ValueError: if the points are not `[points, dim]` finite numbers, the field does not fit the graph, or it is a
+            batch of graphs.
     """
+    if isinstance(graph, Batch):
+        raise ValueError("points lie in one graph, got a batch of graphs: interpolate on each by itself.")
     places = np.asarray(points.detach().cpu(), dtype=np.float64)
     if places.ndim != 2 or places.shape[1] != graph.dim or not np.isfinite(places).all():
         raise ValueError(

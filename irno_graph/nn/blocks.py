@@ -85,7 +85,7 @@ class Block(nn.Module):
         if value.shape[:-1] != first.shape[:-1]:  # one of them is the same for all samples, or all rows
             return first + self.project(value, position)
         total, rows, weight = first.flatten(0, -2), value.flatten(0, -2), self._weight(position).T
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not total.dtype == rows.dtype == weight.dtype:  # autocast mixes types
             return torch.addmm(total, rows, weight).view(first.shape)
         return total.addmm_(rows, weight).view(first.shape)
 

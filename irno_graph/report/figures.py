@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
-GREY, BLUE, ORANGE, GREEN = "#6b7280", "#2563a8", "#d9601a", "#2f8f5b"
+GREY, BLUE, ORANGE, GREEN, PURPLE = "#6b7280", "#2563a8", "#d9601a", "#2f8f5b", "#7c4fb0"
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -182,17 +182,15 @@ def training_figure(
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
-    colours = (GREY, BLUE, GREEN, ORANGE)
+    colours = (GREY, BLUE, GREEN, ORANGE, PURPLE)
     read = {label: {name: _curve(path, name) for name in CURVES} for label, path in runs.items()}
     figure = _figure(8.4, 3.2)
     for axis, (name, title) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         for place, (label, curves) in enumerate(read.items()):
-            steps, values = curves[name]
-            axis.plot(
-                steps, values, color=colours[place % 4], linewidth=1.6, marker=".", markersize=4, label=label
-            )
+            (steps, values), colour = curves[name], colours[place % len(colours)]
+            axis.plot(steps, values, color=colour, linewidth=1.6, marker=".", markersize=4, label=label)
             last = {"xytext": (4, 0), "textcoords": "offset points", "fontsize": 7.5, "va": "center"}
-            axis.annotate(f"{values[-1]:.3g}", (steps[-1], values[-1]), color=colours[place % 4], **last)
+            axis.annotate(f"{values[-1]:.3g}", (steps[-1], values[-1]), color=colour, **last)
         axis.set(title=f"validation, {title}", xlabel="optimiser steps", yscale="log")
         axis.margins(x=0.14)
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

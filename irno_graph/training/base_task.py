@@ -1,4 +1,4 @@
-"""Training a RIGNO base on pairs of neighbouring snapshots."""
+"""Training a RIGNO base on pairs of snapshots."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from irno_graph.bases.rigno import RIGNO, RegionalGraph
+from irno_graph.bases.rigno.operator import graph_domain
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
 from irno_graph.training.lead_times import LeadTimes, pairs_within, part_of_the_way
@@ -85,9 +86,9 @@ class BaseTask(lightning.LightningModule):
         time, tau = (self.base.lead_time * number.to(self.device, x.dtype) for number in (start, lead))
         chance = torch.Generator().manual_seed(task.seed)
         if self.lead_times.is_fractional(self.epoch, self.epochs):
-            x, time, tau = part_of_the_way(self.base, x, regional, time, tau, chance)
-        if self.edge_masking > 0:
-            regional = regional.thinned(self.edge_masking, chance)
+            masked = regional.thinned(self.edge_masking, chance)
+            x, time, tau = part_of_the_way(self.base, x, masked, time, tau, chance)
+        regional = regional.thinned(self.edge_masking, chance)
         answer = self.answer(x, regional, time=time, lead_time=tau)
         loss = self.base.loss(answer, x, y, tau)
         self.log("loss", loss)
@@ -121,7 +122,7 @@ class Curriculum(lightning.Callback):
 
 def pair_batch(part: TrajectorySet, index: Tensor, longest: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x and y `[batch, nodes, channels]` of the pairs numbered `index`, and their snapshots: first, and how many on."""
-    pairs = pairs_within(part.states.shape[1], longest)
+    pairs, index = pairs_within(part.states.shape[1], longest), index.cpu()
     trajectory = torch.div(index, len(pairs), rounding_mode="floor")
     first, last = pairs[index % len(pairs)].unbind(-1)
     device = part.states.device
@@ -165,9 +166,5 @@ def validation_errors(
 
 def _draw(base: RIGNO, part: TrajectorySet, seed: int) -> RegionalGraph:
     settings = asdict(base.regional_settings) | {"seed": seed}
-    period = part.graph.period
-    assert period is not None
-    corner = tuple(float(length or 0) for length in period)
-    return RegionalGraph.build(
-        part.graph.pos.cpu().numpy(), domain=(tuple(0.0 for _ in corner), corner), periodic=True, **settings
-    )
+    box = graph_domain(part.graph, base.periodic, base.domain)
+    return RegionalGraph.build(part.graph.pos.cpu().numpy(), domain=box, periodic=base.periodic, **settings)

@@ -41,12 +41,11 @@ def fit(
     device: str = "cpu",
     callbacks: tuple[Callback, ...] = (),
     settings: dict[str, Any] | None = None,
-    fewest_batches: int | None = None,
 ) -> None:
     """Train `task` for `total_steps` optimiser steps, from `folder`/last.ckpt on where there is one.
 
     Writes csv/version_N/metrics.csv (one more N for each resume) and TensorBoard events to `folder`, and last.ckpt
-    after each validation. An epoch has `epoch_batches` batches or all of `plan`, in some epochs `fewest_batches`.
+    after each validation, every `validate_every` epochs of `epoch_batches` batches or all of `plan`.
 
     Raises:
         ValueError: if `folder` holds a run that was started with other `settings`.
@@ -59,7 +58,7 @@ def fit(
         max_steps=total_steps,
         accelerator="gpu" if device.startswith("cuda") else "cpu",
         devices=1 if index is None else [index],
-        max_epochs=math.ceil(total_steps / min(epoch_batches, fewest_batches or len(plan))),
+        max_epochs=math.ceil(total_steps / min(epoch_batches, len(plan))),
         logger=[
             CSVLogger(folder, name="csv", flush_logs_every_n_steps=50),
             TensorBoardLogger(folder, name="", version="tensorboard"),

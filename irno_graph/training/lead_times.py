@@ -46,10 +46,10 @@ class LeadTimes:
         [False, True]
         """
         warm = self._each(epochs) * (self.longest - 1)
-        return self.fractional and epoch >= warm + (epochs - warm) // 2
+        return self.fractional and epoch >= epochs - (epochs - warm) // 2
 
     def _each(self, epochs: int) -> int:
-        return int(self.warmup * epochs) // max(self.longest - 1, 1) if self.longest > 1 else 0
+        return int(self.warmup * epochs) // (self.longest - 1) if self.longest > 1 else 0
 
 
 def pairs_within(times: int, longest: int) -> Tensor:

@@ -36,7 +36,11 @@ class Task(NamedTuple):
 
 
 class BatchPlan(Dataset[Task]):
-    """The batches of one epoch; `set_epoch` shuffles anew, the same way each time for the same epoch."""
+    """The batches of one epoch; `set_epoch` shuffles anew, the same way each time for the same epoch.
+
+    Their number stays what the first `sizes` gave: where the sets become smaller batches of a second round follow,
+    where they become larger some are left out.
+    """
 
     def __init__(self, sizes: list[int], batch_size: int, seed: int) -> None:
         self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
@@ -46,6 +50,14 @@ class BatchPlan(Dataset[Task]):
     def set_epoch(self, epoch: int) -> None:
         """Plan the batches of `epoch`; incomplete batches are left out unless a set has only that one."""
         generator = np.random.default_rng((self.seed, epoch))
+        count = len(self.tasks)
+        tasks = self._round(generator)
+        while len(tasks) < count:
+            tasks += self._round(generator)
+        self.tasks = tasks[: count or None]
+
+    def _round(self, generator: np.random.Generator) -> list[Task]:
+        """Every sample once, in batches."""
         tasks = []
         for group, size in enumerate(self.sizes):
             order = torch.from_numpy(generator.permutation(size))
@@ -54,7 +66,7 @@ class BatchPlan(Dataset[Task]):
                 Task(group, part, int(generator.integers(2**31)))
                 for part in order[: whole * self.batch_size].split(self.batch_size)
             ]
-        self.tasks = [tasks[i] for i in generator.permutation(len(tasks))]
+        return [tasks[i] for i in generator.permutation(len(tasks))]
 
     def __len__(self) -> int:
         return len(self.tasks)

@@ -53,6 +53,21 @@ def test_an_epoch_visits_every_pair_once_in_an_order_of_its_own():
     assert [task.samples.tolist() for task in plan.tasks] == first
 
 
+def test_the_number_of_batches_does_not_change_with_the_sets():
+    """Smaller sets are gone through again, of larger ones a part is taken."""
+    plan = BatchPlan([12, 8], 4, seed=3)
+    plan.sizes = [4, 4]
+    plan.set_epoch(1)
+    assert len(plan) == 5
+    assert {(task.group, int(i)) for task in plan.tasks for i in task.samples} == {
+        (group, i) for group in (0, 1) for i in range(4)
+    }
+    plan.sizes = [40, 8]
+    plan.set_epoch(2)
+    assert len(plan) == 5
+    assert len({(task.group, int(i)) for task in plan.tasks for i in task.samples}) == 20
+
+
 def test_pairs_are_neighbouring_snapshots():
     states = torch.arange(3 * 4).reshape(3, 4, 1, 1).float()
     part = TrajectorySet(Graph.from_grid((3, 3)), states)
@@ -84,6 +99,8 @@ def test_the_curriculum_lengthens_lead_times():
     assert {LeadTimes(1).at(epoch, 50) for epoch in range(50)} == {1}
     late = [LeadTimes(7, fractional=True).is_fractional(epoch, 70) for epoch in range(70)]
     assert late == [False] * 41 + [True] * 29
+    odd = [LeadTimes(7, fractional=True).is_fractional(epoch, 71) for epoch in range(71)]
+    assert odd == [False] * 42 + [True] * 29
     assert not LeadTimes(7).is_fractional(69, 70)
 
 

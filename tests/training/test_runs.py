@@ -1,5 +1,6 @@
 """Whole training runs on a set of a few nodes, with the wave of a single mode as the flow."""
 
+import csv
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import irno_graph as ig
 from irno_graph.experiments.train import train
 from irno_graph.mesh import periodic_box
 from irno_graph.refine.storage import describe
+from irno_graph.training.base_task import BaseTask
 from irno_graph.training.schedule import annealed
 
 CONFIG = """
@@ -117,23 +119,37 @@ def test_a_run_that_was_cut_off_ends_where_an_undisturbed_one_does(tmp_path):
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
-def test_a_base_learns_all_lead_times_with_masked_edges(tmp_path):
+def test_a_base_learns_all_lead_times_with_masked_edges(tmp_path, monkeypatch):
     """All pairs, curriculum, fractional pairing, edge masking and RIGNO's schedule in one run, to its last step."""
-    path = config(tmp_path, base=30)
+    path = config(tmp_path, base=72)
     options = "longest_lead: 3, fractional: true, edge_masking: 0.5, stepper: residual, "
     text = path.read_text().replace(
         "draws: 2, fit: {", "draws: 2, " + options + "fit: {schedule: rigno, validate_every: 1, "
     )
-    path.write_text(text)
+    path.write_text(text.replace("batch_size: 4, epoch_batches: 4}", "batch_size: 4, epoch_batches: 6}", 1))
+    seen = set()
+    start_epoch = BaseTask.start_epoch
+
+    def watched(task):
+        sizes = start_epoch(task)
+        seen.add((task.epoch, task.longest))
+        return sizes
+
+    monkeypatch.setattr(BaseTask, "start_epoch", watched)
     (base_file,) = train(path, stage="base", report=lambda line: None)
     base = ig.load(base_file)
+    assert seen == {(0, 1), (1, 2), *((epoch, 3) for epoch in range(2, 12))}
+    (log,) = (tmp_path / "run" / "base").rglob("metrics.csv")
+    with log.open(newline="") as file:
+        validated = [int(row["step"]) for row in csv.DictReader(file) if row["valid_rollout"]]
+    assert validated == [6 * epoch + 5 for epoch in range(12)]
     assert str(base.stepper) == "residual"
     with h5py.File(tmp_path / "data" / "train-0.nc") as a, h5py.File(tmp_path / "data" / "train-1.nc") as b:
         u = [np.asarray(file["u"])[..., :4].astype(np.float64) for file in (a, b)]
     changes = [(v[:, k:] - v[:, :-k]).reshape(-1, 4) for v in u for k in (1, 2, 3)]
     np.testing.assert_allclose(base.target_std, np.concatenate(changes).std(axis=0), rtol=1e-4)
     saved = torch.load(tmp_path / "run" / "base" / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == 30
+    assert saved["global_step"] == 72
 
 
 def test_a_file_made_with_other_settings_is_refused(tmp_path):

@@ -56,7 +56,13 @@ class RIGNO(nn.Module):
         self.in_channels, self.channels = in_channels, channels
         self.architecture = architecture or Architecture()
         self.regional_settings = regional or RegionalSettings()
-        self.periodic, self.dim, self.domain = periodic, dim, domain
+        first, last = time_span
+        if not last > first:
+            raise ValueError(
+                f"`time_span` should be (first, last), got {time_span}: the last time comes later."
+            )
+        self.periodic, self.dim = periodic, dim
+        self.domain = None if domain is None else (tuple(domain[0]), tuple(domain[1]))
         self.stepper = _stepper(stepper)
         self.time_span, self.lead_time = time_span, lead_time
         per_axis = 2 * self.regional_settings.coordinate_frequencies if periodic else 1
@@ -94,9 +100,6 @@ class RIGNO(nn.Module):
         options["architecture"] = Architecture(**options["architecture"])
         options["regional"] = RegionalSettings(**options["regional"])
         options["time_span"] = tuple(options["time_span"])
-        if options.get("domain") is not None:
-            low, high = options["domain"]
-            options["domain"] = (tuple(low), tuple(high))
         return RIGNO(options.pop("in_channels"), options.pop("channels"), **options)
 
     @staticmethod
@@ -120,6 +123,7 @@ class RIGNO(nn.Module):
         Raises:
             ValueError: if `config` lacks an entry, or `params` do not fit it.
         """
+        params = {path.removeprefix("params/"): value for path, value in flat(params).items()}
         options = read_options(config, params)
         named = stepper or options.stepper
         operator = RIGNO(
@@ -177,6 +181,10 @@ class RIGNO(nn.Module):
             ValueError: if x does not fit the graph or the operator's channels.
         """
         check_field(x, graph, self.in_channels, "x")
+        if graph.dim != self.dim:
+            raise ValueError(
+                f"this operator is for graphs in {self.dim} dimensions, got {graph.dim}: build it with `dim`."
+            )
         leading = x.shape[:-2]
         flat_x = x.reshape(-1, *x.shape[-2:]).to(self.input_mean.dtype)  # [samples, nodes, in_channels]
         tau = per_sample(self.lead_time if lead_time is None else lead_time, leading, flat_x)
@@ -190,13 +198,10 @@ class RIGNO(nn.Module):
 
     def _to_query(self, graph: Graph, query: Tensor) -> RegionalGraph:
         """The regional graph with edges to the query points."""
-        return RegionalGraph.build(
-            graph.pos.cpu().numpy(),
-            domain=graph_domain(graph, self.periodic) if self.domain is None else self.domain,
-            periodic=self.periodic,
-            query=query.detach().cpu().numpy(),
-            **asdict(self.regional_settings),
-        ).to(graph.pos.device)
+        built = _build(
+            graph, self.regional_settings, self.periodic, self.domain, query.detach().cpu().numpy()
+        )
+        return built.to(graph.pos.device)
 
     def answer(
         self,
@@ -251,46 +256,61 @@ def _stepper(name: Stepper | str) -> Stepper:
 def _take_statistics(operator: RIGNO, statistics: Mapping[str, Any]) -> None:
     """Set the operator's statistics from the reference's, `u/mean` -> array and so on."""
 
-    def vector(name: str) -> Tensor:
+    def vector(name: str, length: int = operator.channels) -> Tensor:
         if statistics.get(name) is None:
             raise ValueError(
                 f"`statistics` should hold {name}, got {sorted(statistics)}: pass the whole of it."
             )
-        return torch.from_numpy(np.array(statistics[name], dtype=np.float32)).reshape(-1)
+        value = torch.from_numpy(np.array(statistics[name], dtype=np.float32)).reshape(-1)
+        if len(value) != length:
+            raise ValueError(
+                f"`statistics` should hold {length} numbers as {name}, got {len(value)}: they belong to another run."
+            )
+        return value
 
     def inputs(kind: str) -> Tensor:
         parts = [vector(f"u/{kind}")]
         if operator.in_channels > operator.channels:
-            parts.append(vector(f"c/{kind}"))
+            parts.append(vector(f"c/{kind}", operator.in_channels - operator.channels))
         return torch.cat(parts)
 
     kind = {Stepper.OUTPUT: "u", Stepper.RESIDUAL: "res", Stepper.DERIVATIVE: "der"}[operator.stepper]
     operator.set_statistics(inputs("mean"), inputs("std"), vector(f"{kind}/mean"), vector(f"{kind}/std"))
     if statistics.get("t/min") is not None and statistics.get("t/max") is not None:
-        operator.time_span = (float(vector("t/min")[0]), float(vector("t/max")[0]))
+        first, last = (float(vector(f"t/{end}", 1)) for end in ("min", "max"))
+        if last > first:  # the reference keeps 0 ... 0 for steady problems
+            operator.time_span = (first, last)
 
 
 @per_graph
 def _regional_graph(
     graph: Graph, settings: RegionalSettings, periodic: bool, domain: Domain | None
 ) -> RegionalGraph:
-    built = [
-        RegionalGraph.build(
-            part.pos.cpu().numpy(),
-            domain=graph_domain(part, periodic) if domain is None else domain,
-            periodic=periodic,
-            **asdict(settings),
-        )
-        for part in graph_list(graph)
-    ]
+    built = [_build(part, settings, periodic, domain) for part in graph_list(graph)]
     return union(built).to(graph.pos.device)
 
 
-def graph_domain(graph: Graph, periodic: bool) -> Domain:
-    """The box of a graph: its period, or what its points span.
+def _build(
+    graph: Graph,
+    settings: RegionalSettings,
+    periodic: bool,
+    domain: Domain | None,
+    query: np.ndarray | None = None,
+) -> RegionalGraph:
+    return RegionalGraph.build(
+        graph.pos.cpu().numpy(),
+        domain=graph_domain(graph, periodic, domain),
+        periodic=periodic,
+        query=query,
+        **asdict(settings),
+    )
+
+
+def graph_domain(graph: Graph, periodic: bool, domain: Domain | None = None) -> Domain:
+    """The box of a graph: `domain`, else its period, or what its points span.
 
     Raises:
-        ValueError: if `periodic` and the graph is not periodic in every axis.
+        ValueError: if `periodic` and the graph is not periodic in every axis, or not with the lengths of `domain`.
     """
     period = graph.period
     if periodic:
@@ -298,5 +318,13 @@ def graph_domain(graph: Graph, periodic: bool) -> Domain:
             raise ValueError(
                 f"this operator is for graphs that are periodic in every axis, got period={period}."
             )
-        return tuple(0.0 for _ in period), tuple(float(length) for length in period)
+        if domain is None:
+            return tuple(0.0 for _ in period), tuple(float(length) for length in period)
+        lengths = [high - low for low, high in zip(*domain, strict=True)]
+        if not np.allclose(lengths, np.array(period, dtype=np.float64), rtol=1e-5):
+            raise ValueError(
+                f"this operator is for the periodic box {domain}, got a graph with period={period}: scale it."
+            )
+    if domain is not None:
+        return domain
     return tuple(graph.pos.amin(dim=0).tolist()), tuple(graph.pos.amax(dim=0).tolist())

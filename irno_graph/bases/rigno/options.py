@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from irno_graph.bases.rigno.datasets import DATASETS
 from irno_graph.bases.rigno.network import Architecture
 from irno_graph.bases.rigno.regional import RegionalSettings
 
+FIRST_KERNEL = "encoder/gnn/encoder_nodes_pnodes/layers_0/kernel"
+SNAPSHOTS = 21  # of the reference's data files, which do not say it
+T = TypeVar("T", int, float)
 Domain = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -37,11 +40,21 @@ def read_options(config: Mapping[str, Any], params: Mapping[str, Any]) -> Option
         ValueError: if it is neither, or names a data set that is not known.
     """
     try:
-        return _from_run(config, params) if "model_configs" in config else _from_parts(config)
+        if "model_configs" not in config:
+            return _from_parts(config)
+        if FIRST_KERNEL not in params:
+            raise ValueError(
+                f"`params` should hold {FIRST_KERNEL}, got {len(params)} others: pass all of them."
+            )
+        return _from_run(config, np.shape(params[FIRST_KERNEL])[0])
     except KeyError as error:
         raise ValueError(
             f"`config` should be the reference's configs.json, or hold `model`, `builder`, `nvar`, `ncoef` and "
             f"`domain`; {error} is missing: pass the whole of it."
+        ) from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"`config` should be nested dictionaries as the reference writes them: {error}."
         ) from error
 
 
@@ -63,46 +76,42 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _from_parts(config: Mapping[str, Any]) -> Options:
     builder, model = config["builder"], config["model"]
     low, high = config["domain"]
-    span = config.get("domain_t", (0.0, 1.0))
+    span = config.get("domain_t") or (0.0, 1.0)
     return Options(
-        channels=int(config["nvar"]),
-        coefficients=int(config["ncoef"]),
+        channels=_number(config, "nvar", int),
+        coefficients=_number(config, "ncoef", int),
         architecture=_architecture(model),
-        regional=_regional(builder),
-        periodic=bool(builder["periodic"]),
+        regional=_regional(builder, "subsample_factor"),
+        periodic=_switch(builder, "periodic"),
         domain=(_corner(low), _corner(high)),
         stepper=str(config.get("stepper", config.get("first_stepper", "der"))),
         time_span=(float(span[0]), float(span[1])),
-        lead_time=float(config.get("dt", 0.1)),
+        lead_time=_number({"dt": 0.1, **config}, "dt", float),
     )
 
 
-def _from_run(config: Mapping[str, Any], params: Mapping[str, Any]) -> Options:
+def _from_run(config: Mapping[str, Any], kernel_rows: int) -> Options:
     flags, model = config["flags"], config["model_configs"]
     name = str(flags["datapath"]).strip("/")
     if name not in DATASETS:
         raise ValueError(
-            f"`config` names the data set {name}, known are {', '.join(DATASETS)}: pass a dictionary with "
-            "`model` and `builder` instead."
+            f"`config` names the data set {name}, known are {', '.join(DATASETS)}: give `RIGNO.from_flax` a "
+            "dictionary with `model` and `builder` instead."
         )
-    data = DATASETS[name]
-    channels = int(model["num_outputs"])
-    architecture = _architecture(model)
-    regional = _regional(
-        {
-            "rmesh_levels": flags["rmesh_levels"],
-            "subsample_factor": flags["mesh_subsample_factor"],
-            "overlap_factor_p2r": flags["overlap_factor_p2r"],
-            "overlap_factor_r2p": flags["overlap_factor_r2p"],
-            "node_coordinate_freqs": flags["node_coordinate_freqs"],
-        }
-    )
+    data, architecture = DATASETS[name], _architecture(model)
+    regional = _regional(flags, "mesh_subsample_factor")
     coordinates = 4 * regional.coordinate_frequencies if data.periodic else 2
-    times = int(architecture.use_time) + int(architecture.use_lead_time)
-    rows = np.shape(flat(params)["encoder/gnn/encoder_nodes_pnodes/layers_0/kernel"])[0]
-    steady = data.time_span is None
-    inputs = rows - coordinates - times
-    span = (0.0, 1.0) if data.time_span is None else data.time_span
+    channels = _number(model, "num_outputs", int)
+    inputs = kernel_rows - coordinates - int(architecture.use_time) - int(architecture.use_lead_time)
+    if inputs < channels:
+        raise ValueError(
+            f"`config` describes {channels} channels, the first kernel of `params` has room for {inputs}: they are "
+            "not of the same run."
+        )
+    span = data.time_span or (0.0, 1.0)
+    snapshots = (SNAPSHOTS - 1) / _number(
+        {"time_downsample_factor": 2, **flags}, "time_downsample_factor", int
+    )
     return Options(
         channels=channels,
         coefficients=inputs - channels,
@@ -110,35 +119,55 @@ def _from_run(config: Mapping[str, Any], params: Mapping[str, Any]) -> Options:
         regional=regional,
         periodic=data.periodic,
         domain=data.domain,
-        stepper="out" if steady else str(flags["stepper"]),
+        stepper=str(flags["stepper"]) if data.time_span else "out",
         time_span=span,
-        lead_time=1.0 if steady else (span[1] - span[0]) * int(flags.get("time_downsample_factor", 1)) / 20,
+        lead_time=(span[1] - span[0]) / snapshots if data.time_span else 1.0,
     )
 
 
 def _architecture(model: Mapping[str, Any]) -> Architecture:
-    conditioned = bool(model.get("conditioned_normalization", True))
+    conditioned = _switch({"conditioned_normalization": True, **model}, "conditioned_normalization")
     return Architecture(
-        processor_steps=int(model["processor_steps"]),
-        node_hidden=int(model["node_latent_size"]),
-        edge_hidden=int(model["edge_latent_size"]),
-        mlp_hidden_layers=int(model["mlp_hidden_layers"]),
-        correction_hidden=int(model["cond_norm_hidden_size"]) if conditioned else None,
-        head_hidden=int(model["num_outputs"]),
-        use_time=bool(model["concatenate_t"]),
-        use_lead_time=bool(model["concatenate_tau"]),
+        processor_steps=_number(model, "processor_steps", int),
+        node_hidden=_number(model, "node_latent_size", int),
+        edge_hidden=_number(model, "edge_latent_size", int),
+        mlp_hidden_layers=_number(model, "mlp_hidden_layers", int),
+        correction_hidden=_number(model, "cond_norm_hidden_size", int) if conditioned else None,
+        head_hidden=_number(model, "num_outputs", int),
+        use_time=_switch(model, "concatenate_t"),
+        use_lead_time=_switch(model, "concatenate_tau"),
     )
 
 
-def _regional(builder: Mapping[str, Any]) -> RegionalSettings:
+def _regional(builder: Mapping[str, Any], factor: str) -> RegionalSettings:
     return RegionalSettings(
-        subsample_factor=float(builder["subsample_factor"]),
-        overlap_p2r=float(builder["overlap_factor_p2r"]),
-        overlap_r2p=float(builder["overlap_factor_r2p"]),
-        levels=int(builder["rmesh_levels"]),
-        coordinate_frequencies=int(builder["node_coordinate_freqs"]),
+        subsample_factor=_number(builder, factor, float),
+        overlap_p2r=_number(builder, "overlap_factor_p2r", float),
+        overlap_r2p=_number(builder, "overlap_factor_r2p", float),
+        levels=_number(builder, "rmesh_levels", int),
+        coordinate_frequencies=_number(builder, "node_coordinate_freqs", int),
         cover=False,
     )
+
+
+def _number(part: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    value = part[key]
+    try:
+        number = float(value)
+        if isinstance(value, bool) or (kind is int and number != int(number)):
+            raise ValueError(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"`config` should have a number ({kind.__name__}) as {key}, got {value!r}."
+        ) from error
+    return kind(number)
+
+
+def _switch(part: Mapping[str, Any], key: str) -> bool:
+    value = part[key]
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`config` should have true or false as {key}, got {value!r}.")
+    return bool(value)
 
 
 def _corner(values: Any) -> tuple[float, ...]:

@@ -66,7 +66,7 @@ def read_checkpoint(folder: Path) -> dict[str, np.ndarray]:
         raise ImportError(
             'orbax checkpoints are read with tensorstore: install it with pip install "irno-graph[rigno]".'
         ) from error
-    base = {"driver": "ocdbt", "base": f"file://{folder.resolve()}/"}
+    base = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{folder.resolve()}/"}}
     try:
         keys = tensorstore.KvStore.open(base).result().list().result()
         names = [key.decode().removesuffix("/.zarray") for key in keys if key.endswith(b"/.zarray")]

@@ -126,10 +126,16 @@ class RegionalGraph:
         """
         points = _checked("points", points)
         low, high = (np.asarray(corner, dtype=np.float64) for corner in domain)
-        axes = points.shape[1]
+        axes, slack = points.shape[1], 1e-4 * (high - low)
         if low.shape != (axes,) or high.shape != (axes,) or not (high > low).all():
             raise ValueError(
                 f"`domain` should be (low, high) corners of a box in {axes} dimensions, got {domain}: correct it."
+            )
+
+        if not periodic and not ((points >= low - slack) & (points <= high + slack)).all():
+            raise ValueError(
+                f"`points` should lie in the box {domain}, got {points.min(axis=0)} ... {points.max(axis=0)}: scale "
+                "them, or give the box they lie in."
             )
 
         def framed(places: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -143,6 +149,14 @@ class RegionalGraph:
             draw = np.random.default_rng(seed).permutation(len(points))
             region_index = draw[: int(len(points) / subsample_factor)]
         region_index = np.asarray(region_index, dtype=np.int64)
+        if levels < 1 or subsample_factor < 1:
+            raise ValueError(
+                f"`levels` and `subsample_factor` should be 1 or more, got {levels} and {subsample_factor}."
+            )
+        if len(np.unique(region_index)) < len(region_index):
+            raise ValueError(
+                "`region_index` should name no node twice, got repeated numbers: make it unique."
+            )
         if region_index.min(initial=0) < 0 or region_index.max(initial=0) >= len(points):
             raise ValueError(
                 f"`region_index` should number nodes 0 ... {len(points) - 1}, got {region_index.min()} ... "
@@ -182,7 +196,10 @@ class RegionalGraph:
         )
 
     def moved(self, matrix: Tensor, shift: Tensor) -> RegionalGraph:
-        """The same graph after x -> matrix x + shift in the frame [-1, 1]; a symmetry of the domain is up to you."""
+        """The same graph after x -> matrix x + shift in the frame [-1, 1]; a symmetry of the domain is up to you.
+
+        Query points are not moved along: ask for them in the graph as it was built.
+        """
 
         def turned(edges: Edges) -> Edges:
             vectors = edges.features[:, :-1] @ matrix.T

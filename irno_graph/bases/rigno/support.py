@@ -9,7 +9,7 @@ from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay, cKDTree
+from scipy.spatial import Delaunay, QhullError, cKDTree
 
 SQUARE_SHIFTS = ((0, 0), (-2, 0), (-2, 2), (0, 2), (2, 2), (2, 0), (2, -2), (0, -2), (-2, -2))
 LARGEST_RADIUS = 0.5
@@ -27,6 +27,7 @@ def tile_shifts(dim: int) -> NDArray[np.float64]:
     return np.array(list(product((0.0, -2.0, 2.0), repeat=dim)))
 
 
+# The reference wraps in the opposite order where it looks for pairs: see `support_pairs`.
 def wrapped(delta: NDArray[np.floating]) -> NDArray[np.floating]:
     """Differences of coordinates in the frame, brought to [-1, 1]: below -1 first, then from 1 on."""
     delta = np.where(delta < -1.0, delta + 2.0, delta)
@@ -104,7 +105,14 @@ def regional_pairs(
         if size < max(4, regional.shape[1] + 2):
             continue
         tiled = _tiled(regional[:size]) if periodic else regional[:size]
-        start, neighbour = Delaunay(tiled).vertex_neighbor_vertices
+        try:
+            start, neighbour = Delaunay(tiled).vertex_neighbor_vertices
+        except QhullError as error:
+            if level > 0:
+                continue  # a few points on one line: that level has no edges of its own
+            raise ValueError(
+                f"{size} regional nodes span no triangles, they lie on one line: choose others."
+            ) from error
         pairs = np.stack([np.repeat(np.arange(len(tiled)), np.diff(start)), neighbour], axis=-1)
         pairs = np.concatenate([pairs, pairs[:, ::-1]])
         tile, node = np.divmod(pairs, size)

@@ -27,8 +27,7 @@ def load_flax(network: RIGNONetwork, params: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming the paths that are missing, unknown or of another shape.
     """
-    wanted = flax_parameters(network)
-    given = {path.removeprefix("params/"): value for path, value in params.items()}
+    wanted, given = flax_parameters(network), params
     missing = sorted(set(wanted) - set(given))
     unknown = sorted(path for path in set(given) - set(wanted) if not path.startswith(DEAD))
     if missing or unknown:
@@ -40,8 +39,8 @@ def load_flax(network: RIGNONetwork, params: Mapping[str, Any]) -> None:
         value = torch.from_numpy(np.array(given[path], dtype=np.float32))
         if value.dim() == 2:
             value = value.T
-        if path == PADDED and value.dim() == 2:
-            value = value[:, -parameter.shape[1] :]
+        if path == PADDED and value.dim() == 2 and value.shape[1] == network.features + parameter.shape[1]:
+            value = value[:, network.features :]
         if value.shape != parameter.shape:
             raise ValueError(
                 f"`params[{path!r}]` should have shape {_flax_shape(parameter)}, got "
