@@ -61,3 +61,40 @@ def test_fields_that_do_not_match_are_refused(box):
     truth[3] = torch.nan
     with pytest.raises(ValueError, match="finite"):
         metrics.vrmse(truth, truth, box)
+
+
+def test_chunk_errors_are_ratios_of_norms_without_weights():
+    truth = torch.randn(3, 2, 50, 4)
+    prediction = truth * torch.tensor([1.1, 1.2, 0.8, 1.0])
+    for p in (1, 2):
+        errors = metrics.chunk_errors(prediction, truth, [0, 1, 1, 2], p=p)
+        torch.testing.assert_close(errors, torch.tensor([0.1, 0.2, 0.0]).expand(3, 3), atol=1e-6, rtol=1e-5)
+        flat = (prediction - truth)[..., 1:3].flatten(1).norm(p, dim=1) / truth[..., 1:3].flatten(1).norm(
+            p, dim=1
+        )
+        torch.testing.assert_close(errors[:, 1], flat, atol=1e-6, rtol=1e-5)
+    shift, scale = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([2.0, 2.0, 2.0, 2.0])
+    moved = metrics.chunk_errors(
+        prediction * scale + shift, truth * scale + shift, [0, 1, 1, 2], mean=shift, std=scale
+    )
+    torch.testing.assert_close(
+        moved, metrics.chunk_errors(prediction, truth, [0, 1, 1, 2]), atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        metrics.channel_errors(prediction, truth),
+        torch.tensor([0.1, 0.2, 0.2, 0.0]).expand(3, 4),
+        atol=1e-6,
+        rtol=1e-5,
+    )
+
+
+def test_chunk_errors_refuse_what_they_cannot_compare():
+    field = torch.ones(2, 1, 5, 2)
+    with pytest.raises(ValueError, match="both fields should be"):
+        metrics.chunk_errors(field, field.expand(2, 3, 5, 2), [0, 1])
+    with pytest.raises(ValueError, match="both fields should be"):
+        metrics.chunk_errors(field[0], field[0], [0, 1])
+    with pytest.raises(ValueError, match="number the chunks"):
+        metrics.chunk_errors(field, field, [0, 2])
+    with pytest.raises(ValueError, match="both be given"):
+        metrics.chunk_errors(field, field, [0, 1], mean=torch.zeros(2))

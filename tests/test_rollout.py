@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -73,3 +74,69 @@ def test_bad_states_are_refused(box, model):
         ig.rollout(model, good[:-1], box)
     with pytest.raises(ValueError, match="channels=3"):
         ig.rollout(model, good[:, :2], box)
+
+
+class Decay(torch.nn.Module):
+    """u' = -c u, solved exactly over any lead time; remembers what it was asked for."""
+
+    lead_time = 0.1
+
+    def __init__(self):
+        super().__init__()
+        self.asked: list[tuple[float, float]] = []
+
+    def forward(self, x, graph, *, time=None, lead_time=None):
+        lead = self.lead_time if lead_time is None else lead_time
+        self.asked.append((round(float(time), 6), round(float(lead), 6)))
+        rate = x[..., 1:2] if x.shape[-1] == 2 else 1.0
+        return x[..., :1] * torch.exp(-torch.as_tensor(lead * rate, dtype=x.dtype))
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({"time_steps": 3, "lead_time": 0.2}, [(0.5, 0.2), (0.7, 0.2), (0.9, 0.2)]),
+        ({"time_steps": 3, "lead_time": 0.1, "tau_max": 0.2}, [(0.5, 0.1), (0.5, 0.2), (0.7, 0.1)]),
+        (
+            {"time_steps": 2, "lead_time": 0.2, "tau_max": 0.1},
+            [(0.5, 0.1), (0.6, 0.1), (0.7, 0.1), (0.8, 0.1)],
+        ),
+        ({"lead_time": [0.1, 0.3, 0.2], "tau_max": 0.4}, [(0.5, 0.1), (0.5, 0.4), (0.9, 0.2)]),
+        (
+            {"lead_time": np.array([0.1, 0.5]), "tau_max": 0.2},
+            [(0.5, 0.1), *((0.6 + k / 6, 1 / 6) for k in range(3))],
+        ),
+        (
+            {"lead_time": torch.diff(torch.linspace(0, 1, 5)), "tau_max": 0.25},
+            [(0.5 + k / 4, 0.25) for k in range(4)],
+        ),
+    ],
+)
+def test_lead_times_are_asked_for_as_tau_max_allows(box, options, asked):
+    """An exact flow map arrives at the exact solution whatever the lead times."""
+    base, state = Decay(), torch.rand(box.num_nodes, 1, dtype=torch.float64)
+    got = ig.rollout(base, state, box, time=0.5, **options)
+    assert base.asked == [pytest.approx(pair, abs=1e-5) for pair in asked]
+    exact = torch.exp(0.5 - got.times).view(-1, 1, 1) * state
+    torch.testing.assert_close(got.states, exact, rtol=1e-6, atol=0)
+
+
+def test_coefficients_go_beside_the_state(box):
+    state = torch.rand(3, box.num_nodes, 1, dtype=torch.float64)
+    rate = torch.rand(box.num_nodes, 1, dtype=torch.float64)
+    got = ig.rollout(Decay(), state, box, time_steps=4, coefficients=rate)
+    torch.testing.assert_close(got.states[-1], state * torch.exp(-0.4 * rate))
+    with pytest.raises(ValueError, match="repeat the state"):
+        ig.rollout(Decay(), state[0], box, coefficients=rate.expand(3, -1, -1))
+
+
+def test_times_that_make_no_sense_are_refused(box, model):
+    state = torch.rand(box.num_nodes, 1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="one number for each of 3 time steps, got 2"):
+        ig.rollout(Decay(), state, box, time_steps=3, lead_time=[0.1, 0.2])
+    with pytest.raises(ValueError, match="should be positive"):
+        ig.rollout(Decay(), state, box, lead_time=[0.1, 0.0])
+    with pytest.raises(ValueError, match="should be positive"):
+        ig.rollout(Decay(), state, box, tau_max=-1.0)
+    with pytest.raises(ValueError, match="Callable does not"):
+        ig.rollout(model, state.expand(-1, 3), box, tau_max=0.2)

@@ -118,6 +118,13 @@ def test_cover_reaches_the_nodes_that_supports_miss():
     assert rest == list(zip(alone.r2p.senders.tolist(), alone.r2p.receivers.tolist(), strict=True))
 
 
+def test_a_coarse_level_on_one_line_is_left_out():
+    points = np.concatenate([np.stack([np.linspace(0, 1, 4), np.full(4, 0.5)], axis=1), cloud(60, 2)])
+    options: dict[str, Any] = {"domain": unit(2), "periodic": False, "region_index": np.arange(16)}
+    two, one = (RegionalGraph.build(points, **options, levels=levels) for levels in (2, 1))
+    assert torch.equal(two.r2r.senders, one.r2r.senders)
+
+
 def test_thinning_keeps_a_share_of_the_edges_and_averages_over_those():
     graph = RegionalGraph.build(cloud(200, 2), domain=unit(2), periodic=True)
     thin = graph.thinned(0.5, torch.Generator().manual_seed(0))
@@ -141,6 +148,13 @@ def test_bad_regional_input_is_refused():
         RegionalGraph.build(points, domain=((0.0, 0.0), (1.0, 0.0)), periodic=False)
     with pytest.raises(ValueError, match=r"number nodes 0 ... 49, got 3 ... 50"):
         RegionalGraph.build(points, domain=unit(2), periodic=False, region_index=np.array([3, 50, 7, 9]))
+    with pytest.raises(ValueError, match="no node twice"):
+        RegionalGraph.build(points, domain=unit(2), periodic=False, region_index=np.array([3, 3, 7, 9]))
+    with pytest.raises(ValueError, match="`levels`"):
+        RegionalGraph.build(points, domain=unit(2), periodic=False, levels=0)
+    line = np.stack([np.linspace(0, 1, 50), np.full(50, 0.5)], axis=1)
+    with pytest.raises(ValueError, match="line"):
+        RegionalGraph.build(line, domain=unit(2), periodic=False)
     with pytest.raises(ValueError, match="at least 5 regional nodes, got 4"):
         RegionalGraph.build(cloud(16, 3), domain=unit(3), periodic=False)
     with pytest.raises(ValueError, match="`query` should be finite"):

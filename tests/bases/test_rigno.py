@@ -76,14 +76,23 @@ def test_every_node_is_reached_by_the_decoder():
         assert len(graph.r2p.receivers.unique()) == 600
 
 
-def test_recomputing_gives_the_same_gradients(base, box):
+def test_recomputing_gives_the_same_gradients(base, box, monkeypatch):
     x = torch.randn(3, box.num_nodes, 4)
-    found = []
+    found, calls = [], []
+    kind = type(base.network.decode)
+    finish = kind.forward
+
+    def counted(*given):
+        calls.append(1)
+        return finish(*given)
+
+    monkeypatch.setattr(kind, "forward", counted)
     for recompute in (False, True):
         base.network.recompute = recompute
         base.zero_grad()
         base(x, box, lead_time=torch.tensor([0.1, 0.2, 0.3])).square().sum().backward()
         found.append([parameter.grad.clone() for parameter in base.parameters()])
+    assert len(calls) == 4 + 2 * 4  # one encoder, two steps, one decoder; then each of them twice
     for kept, again in zip(*found, strict=True):
         torch.testing.assert_close(kept, again, rtol=0, atol=0)
 
@@ -92,6 +101,15 @@ def test_no_weight_is_dead(base, box):
     base(torch.randn(2, box.num_nodes, 4), box).square().sum().backward()
     dead = [name for name, p in base.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert dead == []
+
+
+@torch.no_grad()
+def test_mixed_precision_stays_close(base, box):
+    x = torch.randn(2, box.num_nodes, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = base(x, box)
+    change = base(x, box) - x
+    assert 0 < float((mixed - x - change).norm() / change.norm()) < 0.05
 
 
 @torch.no_grad()
@@ -142,6 +160,21 @@ def test_bad_input_is_refused(base, box):
         base(torch.zeros(box.num_nodes, 3), box)
     with pytest.raises(ValueError, match="periodic in every axis"):
         base(torch.zeros(25, 4), Graph.from_grid((5, 5)))
+    framed = RIGNO(4, 4, architecture=SMALL, domain=((0.0, 0.0), (2.0, 2.0)))
+    with pytest.raises(ValueError, match=r"periodic box .* got a graph with period=\(1.0, 1.0\)"):
+        framed(torch.zeros(box.num_nodes, 4), box)
+    walls = RIGNO(4, 4, architecture=SMALL, periodic=False, domain=((0.0, 0.0), (0.5, 0.5)))
+    with pytest.raises(ValueError, match="should lie in the box"):
+        walls(torch.zeros(box.num_nodes, 4), box)
+    with pytest.raises(ValueError, match="for graphs in 3 dimensions, got 2"):
+        RIGNO(4, 4, architecture=SMALL, dim=3)(torch.zeros(box.num_nodes, 4), box)
+    with pytest.raises(ValueError, match="`stepper` should be one of"):
+        RIGNO(4, 4, architecture=SMALL, stepper="forward")
+    with pytest.raises(ValueError, match="the last time comes later"):
+        RIGNO(4, 4, architecture=SMALL, time_span=(1.0, 1.0))
+    both = Batch.from_data_list([box, box])
+    with pytest.raises(ValueError, match="batch of graphs"):
+        base(torch.zeros(2 * box.num_nodes, 4), both, query=box.pos)
     with pytest.raises(ValueError, match="at least 4 regional nodes"):
         RegionalGraph.build(box.pos.numpy()[:12], domain=((0.0, 0.0), (1.0, 1.0)), periodic=True)
 

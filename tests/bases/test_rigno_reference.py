@@ -136,6 +136,12 @@ def test_a_pickle_that_holds_more_than_arrays_is_refused_and_not_run(tmp_path, m
             lambda run: (run / "configs.json").write_text('{"flags": {}, "model_configs": {}}'),
             "'datapath' is missing",
         ),
+        (
+            lambda run: (run / "configs.json").write_text(
+                json.dumps({"flags": FLAGS, "model_configs": {**MODEL, "num_outputs": 40}})
+            ),
+            "describes 40 channels",
+        ),
         (lambda run: (run / "stats.pkl").write_bytes(b"\x80\x04"), "pickle of numpy arrays"),
         (lambda run: (run / "stats.pkl").write_bytes(pickle.dumps({"u": {}})), "should hold u/mean"),
         (lambda run: (run / "checkpoints").rename(run / "elsewhere"), "found epochs"),
@@ -178,5 +184,28 @@ def test_weights_that_do_not_fit_are_named():
     bias = "decoder/gnn/decoder_nodes_pnodes/layers_0/bias"
     with pytest.raises(ValueError, match=r"decoder_nodes_pnodes/layers_0/bias.*shape \[4\], got \[5\]"):
         RIGNO.from_flax(parts, {**params, bias: np.zeros(5)})
+    nested: dict = {}
+    for path, value in params.items():
+        place = nested
+        *folders, last = path.split("/")
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = value
+    for given in (nested, {"params": nested}, {f"params/{path}": value for path, value in params.items()}):
+        torch.testing.assert_close(
+            dict(RIGNO.from_flax(parts, given).named_parameters()),
+            dict(base.named_parameters()),
+            rtol=0,
+            atol=0,
+        )
+    few = {"u": {"mean": np.zeros(3), "std": np.ones(3)}, "der": {"mean": np.zeros(4), "std": np.ones(4)}}
+    with pytest.raises(ValueError, match="4 numbers as u/mean, got 3"):
+        RIGNO.from_flax(parts, params, statistics=few)
+    with pytest.raises(ValueError, match="true or false as concatenate_t, got 'False'"):
+        RIGNO.from_flax({**parts, "model": {**MODEL, "concatenate_t": "False"}}, params)
+    with pytest.raises(ValueError, match=r"number \(int\) as processor_steps, got None"):
+        RIGNO.from_flax({**parts, "model": {**MODEL, "processor_steps": None}}, params)
+    with pytest.raises(ValueError, match="nested dictionaries"):
+        RIGNO.from_flax({**parts, "model": None}, params)
     with pytest.raises(ValueError, match="'builder' is missing"):
         RIGNO.from_flax({"model": MODEL}, params)

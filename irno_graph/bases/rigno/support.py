@@ -42,7 +42,12 @@ def minimum_support_radius(regional: NDArray[np.floating], periodic: bool) -> ND
     """
     dim = regional.shape[1]
     tiled = _tiled(regional) if periodic else regional
-    simplices = Delaunay(tiled).simplices
+    try:
+        simplices = Delaunay(tiled).simplices
+    except QhullError as error:
+        raise ValueError(
+            f"the {len(regional)} regional nodes span no triangles, they lie on one line: choose others."
+        ) from error
     corners = tiled[simplices]  # [simplices, dim + 1, dim]
     radius = np.zeros(len(regional))
     for corner in range(dim + 1):
@@ -107,12 +112,10 @@ def regional_pairs(
         tiled = _tiled(regional[:size]) if periodic else regional[:size]
         try:
             start, neighbour = Delaunay(tiled).vertex_neighbor_vertices
-        except QhullError as error:
-            if level > 0:
-                continue  # a few points on one line: that level has no edges of its own
-            raise ValueError(
-                f"{size} regional nodes span no triangles, they lie on one line: choose others."
-            ) from error
+        except QhullError:
+            if level == 0:
+                raise
+            continue  # a few points on one line: that level has no edges of its own
         pairs = np.stack([np.repeat(np.arange(len(tiled)), np.diff(start)), neighbour], axis=-1)
         pairs = np.concatenate([pairs, pairs[:, ::-1]])
         tile, node = np.divmod(pairs, size)
