@@ -40,7 +40,7 @@ class Block(nn.Module):
     Args:
         in_widths: channels of each input, in the order of concatenation.
         width: channels out, and of every hidden layer unless `hidden_width` says otherwise.
-        hidden_layers: number of hidden layers, at least 1.
+        hidden_layers: number of hidden layers.
         norm: layer norm over channels at the end (eps 1e-6).
         correction_hidden: hidden width of the lead-time correction, None for no correction.
         hidden_width: channels of the hidden layers.

@@ -10,6 +10,7 @@ import torch
 
 import irno_graph as ig
 from irno_graph.bases.rigno import RIGNO, Architecture, RegionalSettings, load_reference
+from irno_graph.bases.rigno.datasets import DATASETS
 from irno_graph.bases.rigno.weights import PADDED, flax_parameters
 from irno_graph.cli import run
 
@@ -209,3 +210,68 @@ def test_weights_that_do_not_fit_are_named():
         RIGNO.from_flax({**parts, "model": None}, params)
     with pytest.raises(ValueError, match="'builder' is missing"):
         RIGNO.from_flax({"model": MODEL}, params)
+
+
+@pytest.mark.parametrize(
+    ("data", "channels", "coefficients", "model"),
+    [
+        ("unstructured/Wave-Layer", 1, 1, {}),
+        ("unstructured/Poisson-Gauss", 1, 0, {"concatenate_t": False, "concatenate_tau": False}),
+        ("unstructured/AF", 1, 0, {"concatenate_t": False, "concatenate_tau": False}),
+        ("unstructured/NS-SL", 2, 0, {"conditioned_normalization": False}),
+        ("poseidon/ACE", 1, 0, {"mlp_hidden_layers": 2}),
+    ],
+)
+def test_other_data_sets_are_taken_over(data, channels, coefficients, model):
+    """Domain, time, coefficients and steady stepper come from the data set's name and the first kernel's shape."""
+    info = DATASETS[data]
+    arguments = {**MODEL, "num_outputs": channels, **model}
+    conditioned = arguments.get("conditioned_normalization", True)
+    sizes = Architecture(
+        processor_steps=2,
+        node_hidden=12,
+        edge_hidden=8,
+        mlp_hidden_layers=arguments["mlp_hidden_layers"],
+        correction_hidden=6 if conditioned else None,
+        head_hidden=channels,
+        use_time=arguments["concatenate_t"],
+        use_lead_time=arguments["concatenate_tau"],
+    )
+    written = RIGNO(
+        channels + coefficients,
+        channels,
+        architecture=sizes,
+        regional=RegionalSettings(levels=3, coordinate_frequencies=2, cover=False),
+        periodic=info.periodic,
+        domain=info.domain,
+        stepper="residual" if info.time_span else "output",
+        time_span=info.time_span or (0.0, 1.0),
+        lead_time=info.time_span[1] / 10 if info.time_span else 1.0,
+    )
+    params = {path: flax_value(value) for path, value in flax_parameters(written.network).items()}
+    width = params[PADDED].shape[1]
+    params[PADDED] = np.concatenate([np.ones((written.network.features, width), np.float32), params[PADDED]])
+    params["decoder/gnn/processor_0_nodes_rnodes/layers_0/kernel"] = np.ones((12, 12), np.float32)
+    moments = {"mean": np.full((1, 1, 1, channels), 2.0), "std": np.full((1, 1, 1, channels), 3.0)}
+    statistics = {
+        "u": moments,
+        "c": {"mean": np.full(coefficients, 4.0), "std": np.full(coefficients, 5.0)}
+        if coefficients
+        else None,
+        "t": {"min": None, "max": None},
+        "res": moments,
+    }
+    config = {"flags": {**FLAGS, "datapath": data}, "model_configs": arguments}
+    base = RIGNO.from_flax(config, params, statistics=statistics)
+    assert base.config() == written.config()
+    torch.testing.assert_close(
+        dict(base.named_parameters()), dict(written.named_parameters()), rtol=0, atol=0
+    )
+    assert base.input_mean.tolist() == [2.0] * channels + [4.0] * coefficients
+    assert base.target_std.tolist() == [3.0] * channels
+    points = np.random.default_rng(0).uniform(size=(80, 2))
+    low, high = np.array(info.domain)
+    graph = ig.Graph.from_points(
+        low + points * (high - low), period=tuple(high - low) if info.periodic else None
+    )
+    assert torch.isfinite(base(torch.randn(80, channels + coefficients), graph)).all()
