@@ -74,15 +74,7 @@ def rollout(
     """
     check_field(state, graph, None, "state")
     if coefficients is not None:
-        check_field(coefficients, graph, None, "coefficients")
-        if len(coefficients.shape) > len(state.shape) or not all(
-            own in (1, wanted)
-            for own, wanted in zip(coefficients.shape[-3::-1], state.shape[-3::-1], strict=False)
-        ):
-            raise ValueError(
-                f"`coefficients` should be [nodes, coefficients] or have the samples {list(state.shape[:-2])} of "
-                f"`state`, got {list(coefficients.shape)}: repeat the state for each of them."
-            )
+        _check_coefficients(coefficients, state, graph)
     if steps and not isinstance(model, IRNO):
         raise ValueError(
             f"`steps` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
@@ -150,6 +142,18 @@ def _spans(
             "leave them out."
         )
     return spans
+
+
+def _check_coefficients(coefficients: Tensor, state: Tensor, graph: Graph) -> None:
+    check_field(coefficients, graph, None, "coefficients")
+    if len(coefficients.shape) > len(state.shape) or not all(
+        own in (1, wanted)
+        for own, wanted in zip(coefficients.shape[-3::-1], state.shape[-3::-1], strict=False)
+    ):
+        raise ValueError(
+            f"`coefficients` should be [nodes, coefficients] or have the samples {list(state.shape[:-2])} of "
+            f"`state`, got {list(coefficients.shape)}: repeat the state for each of them."
+        )
 
 
 def _with(state: Tensor, coefficients: Tensor) -> Tensor:

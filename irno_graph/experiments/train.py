@@ -11,22 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 
 from irno_graph.bases.rigno import RIGNO, Architecture
 from irno_graph.correctors import MultiscaleMessagePassing
-from irno_graph.data import TrajectoryFile
-from irno_graph.data.ce_gauss import generate, snapshot_times
 from irno_graph.experiments.config import (
     ConfigError,
     ExperimentConfig,
     FitConfig,
-    SetConfig,
     all_sets,
     read_config,
 )
 from irno_graph.experiments.evaluation import usable_device
+from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.losses import RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
 from irno_graph.refine.storage import describe
@@ -45,7 +42,6 @@ from irno_graph.training.lead_times import LeadTimes
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
 from irno_graph.training.schedule import Schedule
 
-Report = Callable[[str], None]
 STAGES = ("base", "control", "corrector")  # their order gives each a seed of its own
 
 
@@ -91,39 +87,6 @@ def curves(config_path: str | os.PathLike[str]) -> dict[str, list[Path]]:
         if validated:
             found[stage] = validated
     return found
-
-
-def read_sets(config: ExperimentConfig, part: str, device: str, report: Report) -> list[TrajectorySet]:
-    """The sets of `part` ("train", "more", "valid", "test") in memory; files that are not there are generated.
-
-    Raises:
-        ConfigError: if a file is there that the config's settings did not make.
-    """
-    found = []
-    for number, wanted in enumerate(getattr(config.data, part)):
-        path = Path(config.data.folder) / (f"{part}-{number}.nc")
-        if not path.is_file():
-            report(f"generating {path}: {wanted.trajectories} trajectories on {wanted.nodes} nodes")
-            generate_set(config, wanted, path, report)
-        file = TrajectoryFile(path)
-        _check_made_by(file, wanted, config)
-        found.append(TrajectorySet(file.graph().to(device), file.read()))
-    return found
-
-
-def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path, report: Report = print) -> None:
-    """Generate one file of the experiment."""
-    generate(
-        path,
-        trajectories=wanted.trajectories,
-        nodes=wanted.nodes,
-        points=wanted.points,
-        solver_res=config.data.solver_res,
-        seed=wanted.seed,
-        save_every=config.data.save_every,
-        final_time=config.data.final_time,
-        progress=lambda done, total: report(f"  {done} of {total} trajectories"),
-    )
 
 
 def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
@@ -304,31 +267,6 @@ def _rigno(base: object, config: ExperimentConfig) -> RIGNO:
             f"`{config.name}` should start from a RIGNO, got {type(base).__name__}: train a base first."
         )
     return base
-
-
-def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentConfig) -> None:
-    made = file.attributes
-    expected: dict[str, Any] = {
-        "base_seed": wanted.seed,
-        "mesh_seed": wanted.seed,
-        "solver_res": config.data.solver_res,
-        "points": wanted.points,
-    }
-    times = snapshot_times(config.data.save_every, config.data.final_time)
-    got: dict[str, Any] = {name: made.get(name) for name in expected} | {
-        "nodes": file.shape[2],
-        "trajectories": len(file),
-        "times": np.round(file.times, 9).tolist(),
-    }
-    expected |= {
-        "nodes": wanted.nodes,
-        "trajectories": wanted.trajectories,
-        "times": np.round(times, 9).tolist(),
-    }
-    differing = [name for name in expected if got[name] != expected[name]]
-    if differing:
-        what = "; ".join(f"{name} {got[name]} where the config wants {expected[name]}" for name in differing)
-        raise ConfigError(f"`{file.path}` was made with {what}: move the file away.")
 
 
 def _about(config: ExperimentConfig, start: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from irno_graph.bases.rigno import RIGNO, RegionalGraph
-from irno_graph.bases.rigno.operator import graph_domain
+from irno_graph.bases.rigno.boxed import graph_domain
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
 from irno_graph.training.lead_times import LeadTimes, pairs_within, part_of_the_way

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from irno_graph.bases.rigno.regional import Edges, RegionalGraph
+from irno_graph.bases.rigno.edges import Edges
+from irno_graph.bases.rigno.regional import RegionalGraph
 from irno_graph.nn import Block, gather, segment_mean
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from irno_graph.bases.rigno.boxed import build, regional_graph
 from irno_graph.bases.rigno.network import Architecture, RIGNONetwork
 from irno_graph.bases.rigno.options import Domain, flat, read_options
-from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings, union
+from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings
 from irno_graph.bases.rigno.stepper import Stepper
 from irno_graph.bases.rigno.weights import load_flax
-from irno_graph.graph import Graph, graph_list, interpolate
-from irno_graph.graph.cache import per_graph
+from irno_graph.graph import Graph, interpolate
 from irno_graph.nn.fields import check_field, per_sample
 
 
@@ -159,7 +159,7 @@ class RIGNO(nn.Module):
 
     def regional_graph(self, graph: Graph) -> RegionalGraph:
         """The regional graph of `graph` (a union for a batch), built once for each graph."""
-        return _regional_graph(graph, self.regional_settings, self.periodic, self.domain)
+        return regional_graph(graph, self.regional_settings, self.periodic, self.domain)
 
     def forward(
         self,
@@ -198,9 +198,7 @@ class RIGNO(nn.Module):
 
     def _to_query(self, graph: Graph, query: Tensor) -> RegionalGraph:
         """The regional graph with edges to the query points."""
-        built = _build(
-            graph, self.regional_settings, self.periodic, self.domain, query.detach().cpu().numpy()
-        )
+        built = build(graph, self.regional_settings, self.periodic, self.domain, query.detach().cpu().numpy())
         return built.to(graph.pos.device)
 
     def answer(
@@ -280,51 +278,3 @@ def _take_statistics(operator: RIGNO, statistics: Mapping[str, Any]) -> None:
         first, last = (float(vector(f"t/{end}", 1)) for end in ("min", "max"))
         if last > first:  # the reference keeps 0 ... 0 for steady problems
             operator.time_span = (first, last)
-
-
-@per_graph
-def _regional_graph(
-    graph: Graph, settings: RegionalSettings, periodic: bool, domain: Domain | None
-) -> RegionalGraph:
-    built = [_build(part, settings, periodic, domain) for part in graph_list(graph)]
-    return union(built).to(graph.pos.device)
-
-
-def _build(
-    graph: Graph,
-    settings: RegionalSettings,
-    periodic: bool,
-    domain: Domain | None,
-    query: np.ndarray | None = None,
-) -> RegionalGraph:
-    return RegionalGraph.build(
-        graph.pos.cpu().numpy(),
-        domain=graph_domain(graph, periodic, domain),
-        periodic=periodic,
-        query=query,
-        **asdict(settings),
-    )
-
-
-def graph_domain(graph: Graph, periodic: bool, domain: Domain | None = None) -> Domain:
-    """The box of a graph: `domain`, else its period, or what its points span.
-
-    Raises:
-        ValueError: if `periodic` and the graph is not periodic in every axis, or not with the lengths of `domain`.
-    """
-    period = graph.period
-    if periodic:
-        if period is None or any(length is None for length in period):
-            raise ValueError(
-                f"this operator is for graphs that are periodic in every axis, got period={period}."
-            )
-        if domain is None:
-            return tuple(0.0 for _ in period), tuple(float(length) for length in period)
-        lengths = [high - low for low, high in zip(*domain, strict=True)]
-        if not np.allclose(lengths, np.array(period, dtype=np.float64), rtol=1e-5):
-            raise ValueError(
-                f"this operator is for the periodic box {domain}, got a graph with period={period}: scale it."
-            )
-    if domain is not None:
-        return domain
-    return tuple(graph.pos.amin(dim=0).tolist()), tuple(graph.pos.amax(dim=0).tolist())

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from irno_graph.bases.rigno.edges import Edges, coordinate_features, directed_edges
 from irno_graph.bases.rigno.support import (
     minimum_support_radius,
     regional_pairs,
@@ -20,7 +21,6 @@ from irno_graph.bases.rigno.support import (
     tile_shifts,
     wrapped,
 )
-from irno_graph.nn.segment import inverse_degree
 
 
 @dataclass(frozen=True)
@@ -34,31 +34,6 @@ class RegionalSettings:
     coordinate_frequencies: int = 4
     seed: int = 0
     cover: bool = True
-
-
-@dataclass(frozen=True)
-class Edges:
-    """One directed edge set: `senders`, `receivers` `[edges]`, `features` `[edges, axes + 1]`, 1 / degree."""
-
-    senders: Tensor
-    receivers: Tensor
-    features: Tensor
-    inverse_degree: Tensor
-
-    def kept(self, ids: Tensor) -> Edges:
-        """The edges numbered `ids`, in their order; ids past the last edge are passed over."""
-        ids = ids.to(self.senders.device, torch.long)
-        ids = ids[ids < len(self.senders)].sort().values
-        receivers = self.receivers[ids]
-        degree = inverse_degree(receivers, len(self.inverse_degree))
-        return Edges(self.senders[ids], receivers, self.features[ids], degree)
-
-    def to(self, device: torch.device) -> Edges:
-        """A copy on `device`."""
-        moved = (
-            part.to(device) for part in (self.senders, self.receivers, self.features, self.inverse_degree)
-        )
-        return Edges(*moved)
 
 
 @dataclass(frozen=True)
@@ -186,9 +161,9 @@ class RegionalGraph:
             radius=torch.from_numpy(radius).float(),
             node_features=features,
             regional_features=torch.cat([features[index], support], dim=-1),
-            p2r=_edges(p2r, wrapped(inward) if periodic else inward, len(regional)),
-            r2r=_edges(r2r, across, len(regional)),
-            r2p=_edges(r2p, wrapped(outward) if periodic else outward, len(targets)),
+            p2r=directed_edges(p2r, wrapped(inward) if periodic else inward, len(regional)),
+            r2r=directed_edges(r2r, across, len(regional)),
+            r2p=directed_edges(r2p, wrapped(outward) if periodic else outward, len(targets)),
             frequencies=frequencies,
             query_features=None
             if query is None
@@ -267,16 +242,6 @@ def _checked(name: str, points: NDArray[np.floating], axes: int | None = None) -
     return places
 
 
-def coordinate_features(coordinates: Tensor, frequencies: int) -> Tensor:
-    """Coordinates themselves, or sin and cos of `frequencies` multiples of pi (x + 1) where periodic."""
-    if frequencies == 0:
-        return coordinates
-    angle = torch.pi * (coordinates + 1.0)
-    multiples = torch.arange(1, frequencies + 1, dtype=coordinates.dtype, device=coordinates.device)
-    angles = (angle.unsqueeze(-1) * multiples).flatten(-2)  # [nodes, axes * frequencies]
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
 def union(graphs: list[RegionalGraph]) -> RegionalGraph:
     """The disjoint union: nodes and regions of each graph follow those of the one before it."""
     if len(graphs) == 1:
@@ -318,15 +283,3 @@ def _same(values: list[int]) -> int:
             f"the graphs of a batch should all be periodic or all not, got frequencies {values}."
         )
     return values[0]
-
-
-def _edges(pairs: NDArray[np.int64], delta: NDArray[np.floating], receivers: int) -> Edges:
-    length = np.linalg.norm(delta, axis=-1, keepdims=True)
-    features = np.concatenate([delta, length], axis=-1) / (2.0 * np.sqrt(delta.shape[-1]))
-    target = torch.from_numpy(np.ascontiguousarray(pairs[:, 1]))
-    return Edges(
-        torch.from_numpy(np.ascontiguousarray(pairs[:, 0])),
-        target,
-        torch.from_numpy(features).float(),
-        inverse_degree(target, receivers),
-    )

@@ -1,0 +1,60 @@
+"""Edges between nodes and regional nodes with their features, and features of places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from irno_graph.nn.segment import inverse_degree
+
+
+@dataclass(frozen=True)
+class Edges:
+    """One directed edge set: `senders`, `receivers` `[edges]`, `features` `[edges, axes + 1]`, 1 / degree."""
+
+    senders: Tensor
+    receivers: Tensor
+    features: Tensor
+    inverse_degree: Tensor
+
+    def kept(self, ids: Tensor) -> Edges:
+        """The edges numbered `ids`, in their order; ids past the last edge are passed over."""
+        ids = ids.to(self.senders.device, torch.long)
+        ids = ids[ids < len(self.senders)].sort().values
+        receivers = self.receivers[ids]
+        degree = inverse_degree(receivers, len(self.inverse_degree))
+        return Edges(self.senders[ids], receivers, self.features[ids], degree)
+
+    def to(self, device: torch.device) -> Edges:
+        """A copy on `device`."""
+        moved = (
+            part.to(device) for part in (self.senders, self.receivers, self.features, self.inverse_degree)
+        )
+        return Edges(*moved)
+
+
+def coordinate_features(coordinates: Tensor, frequencies: int) -> Tensor:
+    """Coordinates themselves, or sin and cos of `frequencies` multiples of pi (x + 1) where periodic."""
+    if frequencies == 0:
+        return coordinates
+    angle = torch.pi * (coordinates + 1.0)
+    multiples = torch.arange(1, frequencies + 1, dtype=coordinates.dtype, device=coordinates.device)
+    angles = (angle.unsqueeze(-1) * multiples).flatten(-2)  # [nodes, axes * frequencies]
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def directed_edges(pairs: NDArray[np.int64], delta: NDArray[np.floating], receivers: int) -> Edges:
+    """Edges `pairs` (sender, receiver) over the differences `delta` `[edges, axes]` of their ends."""
+    length = np.linalg.norm(delta, axis=-1, keepdims=True)
+    features = np.concatenate([delta, length], axis=-1) / (2.0 * np.sqrt(delta.shape[-1]))
+    target = torch.from_numpy(np.ascontiguousarray(pairs[:, 1]))
+    return Edges(
+        torch.from_numpy(np.ascontiguousarray(pairs[:, 0])),
+        target,
+        torch.from_numpy(features).float(),
+        inverse_degree(target, receivers),
+    )
