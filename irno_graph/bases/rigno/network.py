@@ -71,8 +71,8 @@ class RIGNONetwork(nn.Module):
         dim: space dimension.
 
     Attributes:
-        recompute: whether the messages' activations are computed again in the backward pass instead of kept: a third
-            less memory or better, for up to a third more time.
+        recompute: whether the messages' activations are computed again in the backward pass instead of kept:
+            less memory for more time.
     """
 
     def __init__(
