@@ -38,11 +38,20 @@ def check_field(field: Tensor, graph: Graph, channels: int | None, name: str) ->
         )
 
 
-def per_sample(value: Tensor | float, leading: torch.Size, like: Tensor) -> Tensor:
-    """`value`, a scalar or of shape `leading`, as one number for each sample, `[samples]`."""
+def per_graph_of_sample(value: Tensor | float, leading: torch.Size, graphs: int, like: Tensor) -> Tensor:
+    """`value`, a scalar or of shape `leading` or `[*leading, graphs]`, as `[samples or 1, graphs or 1]`.
+
+    Raises:
+        ValueError: if it has another shape.
+    """
     number = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    if number.dim() > 0 and number.shape != leading and number.numel() != 1:
-        raise ValueError(
-            f"a time should be a scalar or have shape {list(leading)}, got {list(number.shape)}."
-        )
-    return number.reshape(leading if number.numel() != 1 else ()).expand(leading).reshape(-1)
+    if number.numel() == 1:
+        return number.reshape(1, 1)
+    if number.shape == leading:
+        return number.reshape(-1, 1)
+    if graphs > 1 and number.shape == (*leading, graphs):
+        return number.reshape(-1, graphs)
+    of_graphs = f", or {[*leading, graphs]} for each graph," if graphs > 1 else ""
+    raise ValueError(
+        f"a time should be a scalar or have shape {list(leading)}{of_graphs} got {list(number.shape)}: reshape it."
+    )

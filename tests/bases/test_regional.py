@@ -8,8 +8,10 @@ import torch
 from scipy.spatial import Delaunay
 
 from irno_graph.bases.rigno import RegionalGraph
+from irno_graph.bases.rigno import triangulation as module
 from irno_graph.bases.rigno.network import Architecture, RIGNONetwork
-from irno_graph.bases.rigno.support import minimum_support_radius, regional_pairs, tile_shifts
+from irno_graph.bases.rigno.support import minimum_support_radius, regional_pairs
+from irno_graph.bases.rigno.triangulation import tile_shifts, triangulation
 from irno_graph.mesh import periodic_box
 
 
@@ -52,7 +54,44 @@ def test_radius_is_the_largest_distance_to_a_centroid(axes):
         for corner in simplex:
             distance = 1.005 * np.linalg.norm(points[corner] - centroid)
             expected[corner] = max(expected[corner], distance)
-    np.testing.assert_allclose(minimum_support_radius(points, periodic=False), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        minimum_support_radius(triangulation(points, periodic=False)), expected, rtol=1e-12
+    )
+
+
+def grid_part(count: int) -> np.ndarray:
+    """Random points of a regular grid: many lie on one circle, so that several triangulations are Delaunay."""
+    line = np.linspace(0, 1, 32, endpoint=False)
+    points = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    return np.random.default_rng(2).permutation(points)[:count]
+
+
+@pytest.mark.parametrize(
+    ("points", "in_margin"),
+    [(cloud(200, 2), True), (cloud(1500, 2, 4), True), (cloud(1500, 3), True), (grid_part(300), False)],
+    ids=["200", "1500", "space", "grid"],
+)
+def test_a_margin_of_the_tiles_gives_what_all_of_them_give(points, in_margin, monkeypatch):
+    """The same radii, pairs and tiles; where points lie on one circle all tiles are taken."""
+    points = 2.0 * points - 1.0
+    sizes = []
+
+    def counted(at):
+        sizes.append(len(at))
+        return Delaunay(at)
+
+    monkeypatch.setattr(module, "Delaunay", counted)
+    found = []
+    for margin in (module.MARGIN, {2: 1e9, 3: 1e9}):
+        monkeypatch.setattr(module, "MARGIN", margin)
+        mesh = triangulation(points, periodic=True)
+        found.append((minimum_support_radius(mesh), *regional_pairs(points, 3, 4.0, True, mesh)))
+    whole = 3 ** points.shape[1] * len(points)
+    assert sizes[0] < whole
+    assert (sizes[1] == whole) is not in_margin  # the next one is already of a coarser level
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-14)
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    np.testing.assert_array_equal(found[0][2], found[1][2])
 
 
 def test_tiles_are_all_neighbours_of_the_frame():
@@ -66,12 +105,13 @@ def test_tiles_are_all_neighbours_of_the_frame():
 @pytest.mark.parametrize("axes", [2, 3])
 def test_regional_edges_are_symmetric_and_short_images(axes):
     points = cloud(60, axes) * 2 - 1
-    pairs, tiles = regional_pairs(points, 3, 3.0, periodic=True)
+    mesh = triangulation(points, periodic=True)
+    pairs, tiles = regional_pairs(points, 3, 3.0, True, mesh)
     there = {tuple(pair) for pair in pairs}
     assert there == {(b, a) for a, b in there}
     shifts = tile_shifts(axes)[tiles]
     delta = (points[pairs[:, 0]] + shifts[:, 0]) - (points[pairs[:, 1]] + shifts[:, 1])
-    finest, _ = regional_pairs(points, 1, 3.0, periodic=True)
+    finest, _ = regional_pairs(points, 1, 3.0, True, mesh)
     assert len(finest) < len(pairs)
     assert np.linalg.norm(delta, axis=1).max() < 3.0
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from irno_graph.bases.rigno import RIGNO, Architecture, RegionalGraph
 from irno_graph.correctors import MultiscaleMessagePassing
 from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, periodic_box
+from irno_graph.nn import pieces
 
 SMALL = Architecture(processor_steps=2, node_hidden=12, edge_hidden=10, use_time=False)
 
@@ -46,6 +48,24 @@ def test_a_batch_of_graphs_equals_one_by_one(base, box):
     torch.testing.assert_close(together, torch.cat([base(x, box), base(z, other)]), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("leading", [(), (2,)])
+@pytest.mark.parametrize("piecewise", [False, True])
+def test_each_graph_of_a_batch_may_have_its_own_times(box, leading, piecewise):
+    base = RIGNO(4, 4, architecture=replace(SMALL, use_time=True), lead_time=0.3).eval()
+    base.network.piecewise = piecewise
+    other = Graph.from_mesh(periodic_box(90, seed=8))
+    x, z = torch.randn(*leading, box.num_nodes, 4), torch.randn(*leading, 90, 4)
+    time, lead_time = torch.rand(*leading, 2), torch.rand(*leading, 2)
+    batch = Batch.from_data_list([box, other])
+    together = base(torch.cat([x, z], dim=-2), batch, time=time, lead_time=lead_time)
+    first = base(x, box, time=time[..., 0], lead_time=lead_time[..., 0])
+    second = base(z, other, time=time[..., 1], lead_time=lead_time[..., 1])
+    torch.testing.assert_close(together, torch.cat([first, second], dim=-2), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"\[3\]: reshape"):
+        base(torch.cat([x, z], dim=-2), batch, lead_time=torch.rand(3))
+
+
 def test_turning_the_features_is_turning_the_points(box):
     """`moved` keeps the edges and turns vectors and coordinates as building from turned points would."""
     points = box.pos.numpy()
@@ -76,23 +96,67 @@ def test_every_node_is_reached_by_the_decoder():
         assert len(graph.r2p.receivers.unique()) == 600
 
 
-def test_recomputing_gives_the_same_gradients(base, box, monkeypatch):
+@pytest.mark.parametrize(
+    ("hidden_layers", "correction", "edge_masking"), [(0, 16, 0.0), (1, None, 0.5), (1, 16, 0.0), (2, 8, 0.3)]
+)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_pieces_equal_the_whole(box, monkeypatch, hidden_layers, correction, edge_masking, samples):
+    """Outputs and gradients, computed some edges at a time, are those of plain operations on all edges."""
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 50)
+    a = Architecture(2, 12, 10, mlp_hidden_layers=hidden_layers, correction_hidden=correction)
+    network = RIGNO(3, 2, architecture=a).double().network
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    other = Graph.from_mesh(periodic_box(90, seed=8))
+    base = RIGNO(3, 2, architecture=a)
+    regional = base.regional_graph(Batch.from_data_list([box, other])).thinned(edge_masking)
+    assert len(regional.r2p.by_receiver.pieces(samples, by_graph=True)) > 4
+    u = torch.randn(samples, box.num_nodes + 90, 3, dtype=torch.float64, requires_grad=True)
+    found = []
+    for times in (torch.rand(samples, dtype=torch.float64), torch.rand(samples, 2, dtype=torch.float64)):
+        for network.piecewise in (True, False):
+            lead_time = times.clone().requires_grad_()
+            out = network(u, regional, time=times, lead_time=lead_time)
+            with torch.no_grad():
+                torch.testing.assert_close(network(u, regional, time=times, lead_time=lead_time), out)
+            inputs = [u, lead_time, *network.parameters()]
+            gradients = torch.autograd.grad(out.square().sum(), inputs)
+            found.append([out.detach(), *gradients])
+        for piece, whole in zip(*found[-2:], strict=True):
+            torch.testing.assert_close(piece, whole, rtol=1e-9, atol=1e-10)
+
+
+@torch.no_grad()
+def test_what_is_kept_of_a_graph_follows_the_weights(base, box):
+    """Parts that depend on graph and weights alone are kept; every way to change the weights makes them anew."""
+    x, network = torch.randn(1, box.num_nodes, 4), base.network
+    before = base(x, box)
+    kept = network.static(base.regional_graph(box))
+    assert network.static(base.regional_graph(box)) is kept
+    torch.testing.assert_close(base(x, box), before, rtol=0, atol=0)
+    weights = {name: value.clone() for name, value in base.state_dict().items()}
+    network.embed_r2p.layers[0].weight.mul_(2.0)
+    assert network.static(base.regional_graph(box)) is not kept
+    assert not torch.allclose(base(x, box), before)
+    base.load_state_dict(weights)
+    torch.testing.assert_close(base(x, box), before, rtol=0, atol=0)
+    network.decode.message.layers[0].weight.data = torch.zeros_like(network.decode.message.layers[0].weight)
+    assert not torch.allclose(base(x, box), before)
+    base.load_state_dict(weights, assign=True)
+    torch.testing.assert_close(base(x, box), before, rtol=0, atol=0)
+    torch.testing.assert_close(base.double()(x.double(), box).float(), before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("piecewise", [False, True])
+def test_recomputing_gives_the_same_gradients(base, box, piecewise):
     x = torch.randn(3, box.num_nodes, 4)
-    found, calls = [], []
-    kind = type(base.network.decode)
-    finish = kind.forward
-
-    def counted(*given):
-        calls.append(1)
-        return finish(*given)
-
-    monkeypatch.setattr(kind, "forward", counted)
+    found = []
+    base.network.piecewise = piecewise
     for recompute in (False, True):
         base.network.recompute = recompute
         base.zero_grad()
         base(x, box, lead_time=torch.tensor([0.1, 0.2, 0.3])).square().sum().backward()
         found.append([parameter.grad.clone() for parameter in base.parameters()])
-    assert len(calls) == 4 + 2 * 4  # one encoder, two steps, one decoder; then each of them twice
     for kept, again in zip(*found, strict=True):
         torch.testing.assert_close(kept, again, rtol=0, atol=0)
 

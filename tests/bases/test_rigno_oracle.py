@@ -118,9 +118,11 @@ def test_network_and_its_intermediates_equal_the_reference(oracle):
     assert far(output, tensor(oracle, "out/network")[:, 0]) < 1e-5
     for b, graph in enumerate(regional_graphs(oracle)):
         one = slice(b, b + 1)
-        nodes, regions = network.encoded(u[one], graph, time=t[one], lead_time=tau[one])
-        processed = network.processed(regions, graph, lead_time=tau[one])
-        decoded = network.decoded(nodes, processed, graph, lead_time=tau[one])
+        affines, static = network.affines(tau[one]), network.static(graph)
+        latents = network.node_latents(u[one], graph.node_features, None, t[one], tau[one])
+        nodes, regions = network.encoded(latents, graph, affines, static)
+        processed = network.processed(regions, graph, affines, static)
+        decoded = network.decoded(nodes, processed, graph, affines, static)
         assert far(nodes[:, 0], oracle["inter/pnodes_encoded"][b, 0]) < 1e-5
         assert far(regions[:, 0], oracle["inter/rnodes_encoded"][b, 0]) < 1e-5
         assert far(processed[:, 0], oracle["inter/rnodes_processed"][b, 0]) < 1e-5

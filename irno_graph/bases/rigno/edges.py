@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from irno_graph.nn.pieces import OrderedEdges, ordered_edges
 from irno_graph.nn.segment import inverse_degree
 
 
 @dataclass(frozen=True)
 class Edges:
-    """One directed edge set: `senders`, `receivers` `[edges]`, `features` `[edges, axes + 1]`, 1 / degree."""
+    """One directed edge set.
+
+    Attributes:
+        senders: `[edges]`, as are `receivers`.
+        features: `[edges, axes + 1]`, (difference per axis, length) / (2 sqrt axes).
+        inverse_degree: `[receivers]`, 1 / max(number of edges to it, 1).
+        receiver_graph: `[receivers]`, which graph of a union each receiver belongs to; None for a single graph.
+    """
 
     senders: Tensor
     receivers: Tensor
     features: Tensor
     inverse_degree: Tensor
+    receiver_graph: Tensor | None = None
+
+    @cached_property
+    def by_receiver(self) -> OrderedEdges:
+        """The edges in the order of their receivers."""
+        return ordered_edges(
+            self.senders, self.receivers, self.features, self.inverse_degree, self.receiver_graph
+        )
 
     def kept(self, ids: Tensor) -> Edges:
         """The edges numbered `ids`, in their order; ids past the last edge are passed over."""
@@ -27,14 +44,12 @@ class Edges:
         ids = ids[ids < len(self.senders)].sort().values
         receivers = self.receivers[ids]
         degree = inverse_degree(receivers, len(self.inverse_degree))
-        return Edges(self.senders[ids], receivers, self.features[ids], degree)
+        return Edges(self.senders[ids], receivers, self.features[ids], degree, self.receiver_graph)
 
     def to(self, device: torch.device) -> Edges:
         """A copy on `device`."""
-        moved = (
-            part.to(device) for part in (self.senders, self.receivers, self.features, self.inverse_degree)
-        )
-        return Edges(*moved)
+        parts = (self.senders, self.receivers, self.features, self.inverse_degree, self.receiver_graph)
+        return Edges(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
 
 
 def coordinate_features(coordinates: Tensor, frequencies: int) -> Tensor:

@@ -6,14 +6,17 @@ Source: RIGNO (arXiv 2501.19205), section 3. Tensors inside are node-first, `[no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from irno_graph.bases.rigno.edges import Edges
+from irno_graph.bases.rigno.interaction import Interaction
 from irno_graph.bases.rigno.regional import RegionalGraph
-from irno_graph.nn import Block, gather, segment_mean
+from irno_graph.nn import Affine, Block, lead_time_affines
+from irno_graph.nn.memory import remembered
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,22 @@ class Architecture:
     use_lead_time: bool = True
 
 
-class Interaction(nn.Module):
-    """m = f(e, s, r) on the edges; r <- r + g(r, mean m) at the receivers (residual at the nodes)."""
+class Affines(NamedTuple):
+    """Layer norms with their lead-time corrections: (message, update) of each interaction."""
 
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        a = architecture
-        self.message = _block(a, (a.edge_hidden, a.node_hidden, a.node_hidden), a.edge_hidden, corrected=True)
-        self.update = _block(a, (a.node_hidden, a.edge_hidden), a.node_hidden, corrected=True)
+    encode: tuple[Affine, Affine]
+    encode_nodes: Affine
+    process: list[tuple[Affine, Affine]]
+    decode: tuple[Affine, Affine]
 
-    def forward(
-        self, edge: Tensor, sender: Tensor, receiver: Tensor, edges: Edges, lead_time: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """New receiver latents `[receivers, samples, channels]` and the messages `[edges, samples, channels]`."""
-        first = gather(self.message.project(sender, 1, bias=True), edges.senders)
-        first = first.add_(gather(self.message.project(receiver, 2), edges.receivers))
-        first = self.message.accumulate(first, edge, 0)
-        message = self.message.finish(first, lead_time)
-        mean = segment_mean(message, edges.receivers, edges.inverse_degree)
-        return receiver + self.update(receiver, mean, lead_time=lead_time), message
+
+class Static(NamedTuple):
+    """What depends on the graph alone: parts of first layers, latents of edges and regions."""
+
+    p2r: Tensor  # [edges, 1, hidden]
+    r2r: Tensor  # [edges, 1, edge_hidden]
+    r2p: Tensor  # [edges, 1, hidden]
+    regions: Tensor  # [regions, 1, node_hidden]
 
 
 class RIGNONetwork(nn.Module):
@@ -71,7 +71,10 @@ class RIGNONetwork(nn.Module):
         dim: space dimension.
 
     Attributes:
-        recompute: whether the messages' activations are computed again in the backward pass instead of kept:
+        piecewise: whether messages are computed some thousand rows at a time on a CPU, which keeps their activations in
+            its cache and out of its memory; the result can be differentiated once. Otherwise, as on a GPU, under
+            autocast and where torch compiles, plain operations do it all at once.
+        recompute: whether those plain operations' activations are computed again in the backward pass instead of kept:
             less memory for more time.
     """
 
@@ -88,16 +91,17 @@ class RIGNONetwork(nn.Module):
         a = architecture
         self.architecture = a
         self.recompute = False
+        self.piecewise = True
         self.features = in_channels + int(a.use_time) + int(a.use_lead_time)
         self.embed_p2r = _block(a, (dim + 1,), a.edge_hidden)
         self.embed_nodes = _block(a, (self.features, coordinate_channels), a.node_hidden)
         self.embed_regional = _block(a, (coordinate_channels + 1,), a.node_hidden)
-        self.encode = Interaction(a)
+        self.encode = _interaction(a)
         self.encode_nodes = _block(a, (a.node_hidden,), a.node_hidden, corrected=True)
         self.embed_r2r = _block(a, (dim + 1,), a.edge_hidden)
-        self.process = nn.ModuleList(Interaction(a) for _ in range(a.processor_steps))
+        self.process = nn.ModuleList(_interaction(a) for _ in range(a.processor_steps))
         self.embed_r2p = _block(a, (dim + 1,), a.edge_hidden)
-        self.decode = Interaction(a)
+        self.decode = _interaction(a)
         self.head = Block(
             (a.node_hidden,),
             channels,
@@ -115,58 +119,34 @@ class RIGNONetwork(nn.Module):
         lead_time: Tensor | None = None,
         at_query: Tensor | None = None,
     ) -> Tensor:
-        """Apply the network; `time` and `lead_time` `[samples]` are normalised, as `u` is.
+        """Apply the network to u `[samples, nodes, in_channels]`.
+
+        `time` and `lead_time`, `[samples or 1]` or `[samples or 1, graphs]`, are normalised, as u is.
 
         Where `regional` has query points, `at_query` `[samples, points, in_channels]` is u there, and so is the output.
         """
-        nodes, regions = self.encoded(u, regional, time=time, lead_time=lead_time)
-        regions = self.processed(regions, regional, lead_time=lead_time)
+        affines, static = self.affines(lead_time), self.static(regional)
+        nodes = self.node_latents(u, regional.node_features, regional.node_graph, time, lead_time)
+        nodes, regions = self.encoded(nodes, regional, affines, static)
+        regions = self.processed(regions, regional, affines, static)
         if regional.query_features is not None:
             if at_query is None:
                 raise ValueError(
                     "a regional graph with query points needs `at_query`, got None: pass u there."
                 )
-            nodes = self._node_latents(at_query, regional.query_features, time, lead_time)
-            nodes = nodes + self.encode_nodes(nodes, lead_time=lead_time)
-        return self.decoded(nodes, regions, regional, lead_time=lead_time)
+            nodes = self.node_latents(at_query, regional.query_features, None, time, lead_time)
+            nodes = nodes + self.encode_nodes(nodes, affine=affines.encode_nodes)
+        return self.decoded(nodes, regions, regional, affines, static)
 
-    def encoded(
-        self, u: Tensor, regional: RegionalGraph, *, time: Tensor | None, lead_time: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Latents of nodes `[nodes, samples, node_hidden]` and of regions `[regions, samples, node_hidden]`."""
-        nodes = self._node_latents(u, regional.node_features, time, lead_time)
-        regions = self.embed_regional(regional.regional_features.unsqueeze(1).to(u.dtype))
-        edge = _static(self.embed_p2r, regional.p2r, u)
-        regions, _ = self._interact(self.encode, edge, nodes, regions, regional.p2r, lead_time)
-        return nodes + self.encode_nodes(nodes, lead_time=lead_time), regions
-
-    def processed(self, regions: Tensor, regional: RegionalGraph, *, lead_time: Tensor | None) -> Tensor:
-        """Latents of regions after all messages between them."""
-        edge = _static(self.embed_r2r, regional.r2r, regions)
-        for step in self.process:
-            regions, message = self._interact(step, edge, regions, regions, regional.r2r, lead_time)
-            edge = edge + message
-        return regions
-
-    def decoded(
-        self, nodes: Tensor, regions: Tensor, regional: RegionalGraph, *, lead_time: Tensor | None
+    def node_latents(
+        self,
+        u: Tensor,
+        coordinates: Tensor,
+        graph_of_node: Tensor | None,
+        time: Tensor | None,
+        lead_time: Tensor | None,
     ) -> Tensor:
-        """The output `[samples, nodes, channels]` from both latents."""
-        edge = _static(self.embed_r2p, regional.r2p, regions)
-        nodes, _ = self._interact(self.decode, edge, regions, nodes, regional.r2p, lead_time)
-        return self.head(nodes).transpose(0, 1)
-
-    def _interact(self, step: nn.Module, *arguments: Tensor | Edges | None) -> tuple[Tensor, Tensor]:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(step, *arguments, use_reentrant=False, preserve_rng_state=False)
-        return step(*arguments)
-
-    def _node_latents(
-        self, u: Tensor, coordinates: Tensor, time: Tensor | None, lead_time: Tensor | None
-    ) -> Tensor:
-        return self.embed_nodes(self._node_inputs(u, time, lead_time), coordinates.unsqueeze(1).to(u.dtype))
-
-    def _node_inputs(self, u: Tensor, time: Tensor | None, lead_time: Tensor | None) -> Tensor:
+        """First latents of nodes `[nodes, samples, node_hidden]` from u `[samples, nodes, in_channels]`."""
         parts = [u.transpose(0, 1)]
         wanted = (
             ("time", time, self.architecture.use_time),
@@ -176,12 +156,98 @@ class RIGNONetwork(nn.Module):
             if used:
                 if value is None:
                     raise ValueError(f"this network takes `{name}` as an input, got None: pass it.")
-                parts.append(value.to(u.dtype).view(1, -1, 1).expand(u.shape[1], u.shape[0], 1))
-        return torch.cat(parts, dim=-1)  # [nodes, samples, features]
+                rows = value.to(u.dtype).view(len(value), -1).T  # [graphs or 1, samples or 1]
+                if len(rows) > 1 and graph_of_node is not None:
+                    rows = rows.index_select(0, graph_of_node)
+                parts.append(rows.unsqueeze(-1).expand(u.shape[1], len(u), 1))
+        return self.embed_nodes(torch.cat(parts, dim=-1), coordinates.unsqueeze(1).to(u.dtype))
+
+    def encoded(
+        self, nodes: Tensor, regional: RegionalGraph, affines: Affines, static: Static
+    ) -> tuple[Tensor, Tensor]:
+        """Latents of nodes `[nodes, samples, node_hidden]` and of regions `[regions, samples, node_hidden]`."""
+        regions, _ = self._interact(
+            self.encode, static.p2r, None, nodes, static.regions, regional.p2r, affines.encode
+        )
+        return nodes + self.encode_nodes(
+            nodes, affine=affines.encode_nodes.of_rows(regional.node_graph)
+        ), regions
+
+    def processed(self, regions: Tensor, regional: RegionalGraph, affines: Affines, static: Static) -> Tensor:
+        """Latents of regions after all messages between them."""
+        edge: Tensor | None = static.r2r
+        for step, own in zip(self.steps, affines.process, strict=True):
+            regions, edge = self._interact(step, None, edge, regions, regions, regional.r2r, own)
+        return regions
+
+    def decoded(
+        self, nodes: Tensor, regions: Tensor, regional: RegionalGraph, affines: Affines, static: Static
+    ) -> Tensor:
+        """The output `[samples, nodes, channels]` from both latents."""
+        nodes, _ = self._interact(self.decode, static.r2p, None, regions, nodes, regional.r2p, affines.decode)
+        return self.head(nodes).transpose(0, 1)
+
+    def affines(self, lead_time: Tensor | None) -> Affines:
+        """All layer norms, corrected for lead times `[samples]` or `[samples, graphs]`."""
+        steps = [self.encode, *self.steps, self.decode]
+        blocks = [block for step in steps for block in (step.message, step.update)] + [self.encode_nodes]
+        tau = None if lead_time is None else lead_time.view(len(lead_time), -1).T
+        *parts, encode_nodes = lead_time_affines(blocks, tau)
+        first, *process, last = list(zip(parts[::2], parts[1::2], strict=True))
+        return Affines(first, encode_nodes, process, last)
+
+    @property
+    def steps(self) -> list[Interaction]:
+        """The exchanges of messages between regional nodes."""
+        return [step for step in self.process if isinstance(step, Interaction)]
+
+    def static(self, regional: RegionalGraph) -> Static:
+        """What depends on the graph alone; without gradients it is kept for as long as weights and graph are."""
+        used = [self.embed_p2r, self.embed_r2r, self.embed_r2p, self.embed_regional]
+        parameters: list[Tensor] = [parameter for block in used for parameter in block.parameters()]
+        parameters += [self.encode.message.tensors[0][0], self.decode.message.tensors[0][0]]
+        pieces = self._pieces(regional.r2p)
+        return remembered(self, regional, parameters, pieces, lambda: self._static(regional, pieces))
+
+    def _static(self, regional: RegionalGraph, pieces: bool) -> Static:
+        dtype = self.head.tensors[1].dtype
+
+        def features(edges: Edges) -> Tensor:
+            return (edges.by_receiver if pieces else edges).features.unsqueeze(1).to(dtype)
+
+        return Static(
+            self.encode.message.project(self.embed_p2r(features(regional.p2r)), 0),
+            self.embed_r2r(features(regional.r2r)),
+            self.decode.message.project(self.embed_r2p(features(regional.r2p)), 0),
+            self.embed_regional(regional.regional_features.unsqueeze(1).to(dtype)),
+        )
+
+    def _pieces(self, edges: Edges) -> bool:
+        device = edges.senders.device.type
+        plain = torch.compiler.is_compiling() or torch.is_autocast_enabled(device)
+        return self.piecewise and device == "cpu" and not plain
+
+    def _interact(
+        self,
+        step: Interaction,
+        projected: Tensor | None,
+        edge: Tensor | None,
+        sender: Tensor,
+        receiver: Tensor,
+        edges: Edges,
+        affines: tuple[Affine, Affine],
+    ) -> tuple[Tensor, Tensor | None]:
+        if self._pieces(edges):
+            return step.in_pieces(projected, edge, sender, receiver, edges.by_receiver, affines)
+        if self.recompute and torch.is_grad_enabled():
+            given = (projected, edge, sender, receiver, edges, affines)
+            return checkpoint(step, *given, use_reentrant=False, preserve_rng_state=False)
+        return step(projected, edge, sender, receiver, edges, affines)
 
 
-def _static(block: nn.Module, edges: Edges, like: Tensor) -> Tensor:
-    return block(edges.features.unsqueeze(1).to(like.dtype))  # [edges, 1, channels]
+def _interaction(a: Architecture) -> Interaction:
+    message = _block(a, (a.edge_hidden, a.node_hidden, a.node_hidden), a.edge_hidden, corrected=True)
+    return Interaction(message, _block(a, (a.node_hidden, a.edge_hidden), a.node_hidden, corrected=True))
 
 
 def _block(a: Architecture, in_widths: tuple[int, ...], width: int, corrected: bool = False) -> Block:

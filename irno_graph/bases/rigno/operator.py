@@ -16,8 +16,8 @@ from irno_graph.bases.rigno.options import Domain, flat, read_options
 from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings
 from irno_graph.bases.rigno.stepper import Stepper
 from irno_graph.bases.rigno.weights import load_flax
-from irno_graph.graph import Graph, interpolate
-from irno_graph.nn.fields import check_field, per_sample
+from irno_graph.graph import Graph, graph_list, interpolate
+from irno_graph.nn.fields import check_field, per_graph_of_sample
 
 
 class RIGNO(nn.Module):
@@ -174,7 +174,8 @@ class RIGNO(nn.Module):
 
         The network computes in the type of its weights, the answer has the type of x.
 
-        `time` and `lead_time` are scalars or have x's leading dimensions, in the problem's unit of time. With `query`
+        `time` and `lead_time` are scalars or have x's leading dimensions, in the problem's unit of time; on a batch of
+        graphs they may have one more, `[..., graphs]`. With `query`
         `[points, dim]` the answer is at these points; x is interpolated to them (`irno_graph.graph.interpolate`).
 
         Raises:
@@ -187,14 +188,16 @@ class RIGNO(nn.Module):
             )
         leading = x.shape[:-2]
         flat_x = x.reshape(-1, *x.shape[-2:]).to(self.input_mean.dtype)  # [samples, nodes, in_channels]
-        tau = per_sample(self.lead_time if lead_time is None else lead_time, leading, flat_x)
-        start = per_sample(0.0 if time is None else time, leading, flat_x)
+        graphs = len(graph_list(graph))
+        tau = per_graph_of_sample(self.lead_time if lead_time is None else lead_time, leading, graphs, flat_x)
+        start = per_graph_of_sample(0.0 if time is None else time, leading, graphs, flat_x)
         at_query = None if query is None else interpolate(flat_x, graph, query)
         regional = self.regional_graph(graph) if query is None else self._to_query(graph, query)
         y = self.answer(flat_x, regional, time=start, lead_time=tau, at_query=at_query)
         y = (y * self.target_std + self.target_mean).to(x.dtype)
         state = (x.reshape(flat_x.shape) if at_query is None else at_query.to(x.dtype))[..., : self.channels]
-        return self.stepper.apply(state, y, tau.to(x.dtype)).reshape(*leading, -1, self.channels)
+        tau = regional.of_nodes(tau.to(x.dtype))
+        return self.stepper.apply(state, y, tau).reshape(*leading, -1, self.channels)
 
     def _to_query(self, graph: Graph, query: Tensor) -> RegionalGraph:
         """The regional graph with edges to the query points."""
@@ -215,8 +218,8 @@ class RIGNO(nn.Module):
         Args:
             x: `[samples, nodes, in_channels]`.
             regional: regional graph of the nodes.
-            time: `[samples]`, in the problem's unit, as is `lead_time`.
-            lead_time: `[samples]`.
+            time: `[samples]`, or `[samples, graphs]` on a union of graphs, in the problem's unit.
+            lead_time: the same.
             at_query: `[samples, points, in_channels]`, x at the query points of `regional` where it has any.
         """
         first, last = self.time_span
@@ -236,7 +239,7 @@ class RIGNO(nn.Module):
             answer: of `self.answer(x, ...)`, `[samples, nodes, channels]`.
             x: `[samples, nodes, in_channels]` in physical units.
             new: the true state `[samples, nodes, channels]`.
-            lead_time: `[samples]`.
+            lead_time: `[samples]`, or `[samples, nodes]`: see `RegionalGraph.of_nodes`.
         """
         target = self.stepper.target(x[..., : self.channels], new, lead_time)
         return (answer - (target - self.target_mean) / self.target_std).square().mean()

@@ -5,7 +5,7 @@ Source: RIGNO (arXiv 2501.19205), section 3 and appendix; all geometry is taken 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,9 +18,9 @@ from irno_graph.bases.rigno.support import (
     minimum_support_radius,
     regional_pairs,
     support_pairs,
-    tile_shifts,
     wrapped,
 )
+from irno_graph.bases.rigno.triangulation import tile_shifts, triangulation
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class RegionalGraph:
         p2r, r2r, r2p: the edge sets, with features (difference per axis, length) / (2 sqrt axes).
         frequencies: of the coordinate features, 0 where the domain is not periodic.
         query_features: `[points, features]` where the edges r2p lead to query points, not to the nodes.
+        node_graph: `[nodes]`, which graph of a union each node belongs to; None for a single graph.
     """
 
     coordinates: Tensor
@@ -60,6 +61,7 @@ class RegionalGraph:
     r2p: Edges
     frequencies: int
     query_features: Tensor | None = None
+    node_graph: Tensor | None = None
 
     @staticmethod
     def build(
@@ -143,10 +145,11 @@ class RegionalGraph:
                 f"{len(points)} points: lower `subsample_factor`={subsample_factor} or use more points."
             )
         regional = coordinates[region_index]
-        radius = minimum_support_radius(regional, periodic)
+        mesh = triangulation(regional, periodic)
+        radius = minimum_support_radius(mesh)
         p2r = support_pairs(coordinates, regional, radius, overlap_p2r, periodic, cover=cover)
         r2p = support_pairs(targets, regional, radius, overlap_r2p, periodic, cover=cover)[:, ::-1]
-        r2r, tiles = regional_pairs(regional, levels, subsample_factor, periodic)
+        r2r, tiles = regional_pairs(regional, levels, subsample_factor, periodic, mesh)
         frequencies = coordinate_frequencies if periodic else 0
         features = coordinate_features(torch.from_numpy(coordinates).float(), frequencies)
         shifts = tile_shifts(axes)[tiles]  # [edges, 2, axes]
@@ -214,21 +217,14 @@ class RegionalGraph:
 
     def to(self, device: torch.device) -> RegionalGraph:
         """A copy on `device`."""
-        query = self.query_features
-        tensors = {
-            name: getattr(self, name).to(device)
-            for name in (
-                "coordinates",
-                "region_index",
-                "radius",
-                "node_features",
-                "regional_features",
-                "p2r",
-                "r2r",
-                "r2p",
-            )
-        }
-        return replace(self, **tensors, query_features=None if query is None else query.to(device))
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part.to(device) for name, part in parts.items() if hasattr(part, "to")})
+
+    def of_nodes(self, times: Tensor) -> Tensor:
+        """Times of the nodes `[samples, nodes or 1]` from `[samples]` or, by graph, `[samples, graphs]`."""
+        if times.dim() == 1 or times.shape[1] == 1 or self.node_graph is None:
+            return times.view(len(times), -1)
+        return times.index_select(1, self.node_graph)
 
 
 def _checked(name: str, points: NDArray[np.floating], axes: int | None = None) -> NDArray[np.float64]:
@@ -253,6 +249,9 @@ def union(graphs: list[RegionalGraph]) -> RegionalGraph:
     nodes = np.cumsum([0] + [len(graph.coordinates) for graph in graphs])
     regions = np.cumsum([0] + [len(graph.region_index) for graph in graphs])
 
+    def graph_of(starts: NDArray[np.int64]) -> Tensor:
+        return torch.repeat_interleave(torch.from_numpy(np.diff(starts)))
+
     def joined(name: str, senders: NDArray[np.int64], receivers: NDArray[np.int64]) -> Edges:
         sets = [getattr(graph, name) for graph in graphs]
         return Edges(
@@ -260,6 +259,7 @@ def union(graphs: list[RegionalGraph]) -> RegionalGraph:
             torch.cat([edges.receivers + int(start) for edges, start in zip(sets, receivers, strict=False)]),
             torch.cat([edges.features for edges in sets]),
             torch.cat([edges.inverse_degree for edges in sets]),
+            graph_of(receivers),
         )
 
     return RegionalGraph(
@@ -274,6 +274,7 @@ def union(graphs: list[RegionalGraph]) -> RegionalGraph:
         r2r=joined("r2r", regions, regions),
         r2p=joined("r2p", regions, nodes),
         frequencies=_same([graph.frequencies for graph in graphs]),
+        node_graph=graph_of(nodes),
     )
 
 

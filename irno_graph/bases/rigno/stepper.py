@@ -18,12 +18,15 @@ class Stepper(StrEnum):
     DERIVATIVE = "derivative"
 
     def apply(self, u: Tensor, y: Tensor, lead_time: Tensor) -> Tensor:
-        """The new state from u, y `[samples, nodes, channels]` in physical units and lead times `[samples]`."""
+        """The new state from u and y `[samples, nodes, channels]` in physical units.
+
+        `lead_time` is `[samples]`, or `[samples, nodes]` where graphs of a batch differ in it.
+        """
         if self is Stepper.OUTPUT:
             return y
         if self is Stepper.RESIDUAL:
             return u + y
-        return u + lead_time.view(-1, 1, 1) * y
+        return u + lead_time.view(len(lead_time), -1, 1) * y
 
     def target(self, u: Tensor, new: Tensor, lead_time: Tensor) -> Tensor:
         """The y that `apply` turns into `new`.
@@ -37,4 +40,4 @@ class Stepper(StrEnum):
             return new
         if self is Stepper.RESIDUAL:
             return new - u
-        return (new - u) / lead_time.view(-1, 1, 1)
+        return (new - u) / lead_time.view(len(lead_time), -1, 1)

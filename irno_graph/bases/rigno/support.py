@@ -5,26 +5,17 @@ Source: RIGNO (arXiv 2501.19205), appendix; an edge set equals the reference's e
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay, QhullError, cKDTree
+from scipy.spatial import cKDTree
 
-SQUARE_SHIFTS = ((0, 0), (-2, 0), (-2, 2), (0, 2), (2, 2), (2, 0), (2, -2), (0, -2), (-2, -2))
+from irno_graph.bases.rigno.triangulation import Triangulation, triangulation
+
 LARGEST_RADIUS = 0.5
 RADIUS_INSTEAD = 0.2
 REACH = 1.005  # of the largest distance vertex - centroid: 0.67 of a triangle's median is 1.005 of 2/3 of it
-
-
-def tile_shifts(dim: int) -> NDArray[np.float64]:
-    """Shifts `[3^dim, dim]` of the copies of a periodic frame, the frame itself first.
-
-    In two dimensions they come in the reference's order, which decides the image that a pair is linked through.
-    """
-    if dim == 2:
-        return np.array(SQUARE_SHIFTS, dtype=np.float64)
-    return np.array(list(product((0.0, -2.0, 2.0), repeat=dim)))
 
 
 # The reference wraps in the opposite order where it looks for pairs: see `support_pairs`.
@@ -34,29 +25,22 @@ def wrapped(delta: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.where(delta >= 1.0, delta - 2.0, delta)
 
 
-def minimum_support_radius(regional: NDArray[np.floating], periodic: bool) -> NDArray[np.floating]:
+def minimum_support_radius(mesh: Triangulation) -> NDArray[np.floating]:
     """Per regional node, the largest distance to the centroid of a Delaunay simplex at it, times 1.005.
 
     In a triangle that distance is 2/3 of a median, in a tetrahedron 3/4 of one. The factor is the reference's, which
     takes 0.67 of the median; it knows triangles only, tetrahedra are this library's own.
     """
-    dim = regional.shape[1]
-    tiled = _tiled(regional) if periodic else regional
-    try:
-        simplices = Delaunay(tiled).simplices
-    except QhullError as error:
-        raise ValueError(
-            f"the {len(regional)} regional nodes span no triangles, they lie on one line: choose others."
-        ) from error
-    corners = tiled[simplices]  # [simplices, dim + 1, dim]
-    radius = np.zeros(len(regional))
+    simplices = mesh.simplices
+    corners, dim = mesh.points[simplices], mesh.points.shape[1]  # [simplices, dim + 1, dim]
+    radius = np.zeros(mesh.count)
     for corner in range(dim + 1):
         others = [k for k in range(dim + 1) if k != corner]
         to_corner = sum(((corners[:, k] - corners[:, corner]) ** 2).sum(axis=-1) for k in others)
         between = sum(((corners[:, i] - corners[:, j]) ** 2).sum(axis=-1) for i, j in combinations(others, 2))
         median = np.sqrt(to_corner / dim - between / dim**2)  # to the centroid of the opposite face
         reach = REACH * dim / (dim + 1) * median
-        central = simplices[:, corner] < len(regional)
+        central = simplices[:, corner] < mesh.count
         np.maximum.at(radius, simplices[central, corner], reach[central])
     return radius
 
@@ -98,35 +82,23 @@ def support_pairs(
 
 
 def regional_pairs(
-    regional: NDArray[np.floating], levels: int, factor: float, periodic: bool
+    regional: NDArray[np.float64], levels: int, factor: float, periodic: bool, finest: Triangulation
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs (sender, receiver) `[pairs, 2]` of all levels, and the tiles `[pairs, 2]` their copies lie in.
 
-    Levels go from fine to coarse; where a pair occurs more than once the first occurrence gives the tiles.
+    Levels go from fine to coarse, `finest` is the triangulation of all; where a pair occurs more than once the first
+    occurrence gives the tiles.
     """
     found = []
     for level in range(levels):
         size = int(len(regional) / factor**level)
         if size < max(4, regional.shape[1] + 2):
             continue
-        tiled = _tiled(regional[:size]) if periodic else regional[:size]
         try:
-            start, neighbour = Delaunay(tiled).vertex_neighbor_vertices
-        except QhullError:
-            if level == 0:
-                raise
+            mesh = finest if level == 0 else triangulation(regional[:size], periodic)
+        except ValueError:
             continue  # a few points on one line: that level has no edges of its own
-        pairs = np.stack([np.repeat(np.arange(len(tiled)), np.diff(start)), neighbour], axis=-1)
-        pairs = np.concatenate([pairs, pairs[:, ::-1]])
-        tile, node = np.divmod(pairs, size)
-        keep = (tile == 0).any(axis=-1)
-        found.append((node[keep], tile[keep]))
-    nodes = np.concatenate([node for node, _ in found]).astype(np.int64)
-    tiles = np.concatenate([tile for _, tile in found]).astype(np.int64)
-    unique, first = np.unique(nodes, axis=0, return_index=True)
-    return unique, tiles[first]
-
-
-def _tiled(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    dim = points.shape[1]
-    return (tile_shifts(dim)[:, None] + points[None]).reshape(-1, dim)
+        found.append(np.divmod(mesh.pairs, size))
+    nodes, tiles = (np.concatenate([part[which] for part in found]) for which in (1, 0))
+    _, first = np.unique(nodes[:, 0] * len(regional) + nodes[:, 1], return_index=True)
+    return nodes[first].astype(np.int64), tiles[first].astype(np.int64)

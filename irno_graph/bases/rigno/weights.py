@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from irno_graph.bases.rigno.network import Interaction, RIGNONetwork
+from irno_graph.bases.rigno.interaction import Interaction
+from irno_graph.bases.rigno.network import RIGNONetwork
 from irno_graph.nn import Block
 
 DEAD = "decoder/gnn/processor_0_nodes_rnodes/"

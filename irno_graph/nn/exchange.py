@@ -1,0 +1,284 @@
+"""Messages along edges and what the receivers make of them, some thousand rows at a time, differentiated by hand.
+
+All that lies between the inputs and the outputs stays in the processor's cache and is computed again in the backward
+pass: nothing of the size of the edges is kept but the edges themselves. Tensors are `[rows, samples, channels]`; in
+here rows and samples are one axis, samples fastest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from irno_graph.nn.blocks import EPS
+from irno_graph.nn.pieces import Piece
+
+aten = torch.ops.aten
+
+
+class Plan(NamedTuple):
+    """What an exchange consists of.
+
+    Attributes:
+        pieces: of the edges, which are in the order of their receivers.
+        static: whether the edges are given as their part of the first layer, the same for all samples.
+        last: whether nothing but the receivers is asked for.
+        depth: number of the message's tensors (W, b, W, b, ...) after its first layer.
+    """
+
+    pieces: list[Piece]
+    static: bool
+    last: bool
+    depth: int
+
+
+class Given(NamedTuple):
+    """The tensors that an exchange is computed from.
+
+    Attributes:
+        edge: `[edges, samples, channels]`, static `[edges, 1, hidden]`.
+        sent: `[senders, samples, hidden]`, the senders' part of the message's first layer, bias included.
+        receiver: `[receivers, samples, channels]`.
+        scale: `[graphs, samples or 1, channels]` after the message's layer norm, as is `shift`.
+        update_scale: the same for the update, as is `update_shift`.
+        weights: of the message's first layer for edge and receiver, its later W, b, ..., then of the update's first
+            layer for receiver and mean, its bias, its later W, b, ...
+    """
+
+    edge: Tensor
+    sent: Tensor
+    receiver: Tensor
+    scale: Tensor
+    shift: Tensor
+    update_scale: Tensor
+    update_shift: Tensor
+    weights: tuple[Tensor, ...]
+
+    @staticmethod
+    def of(tensors: Sequence[Tensor]) -> Given:
+        """From all tensors in a row."""
+        edge, sent, receiver, scale, shift, update_scale, update_shift, *weights = tensors
+        return Given(edge, sent, receiver, scale, shift, update_scale, update_shift, tuple(weights))
+
+
+def exchange(plan: Plan, given: Given) -> tuple[Tensor, Tensor | None]:
+    """r + g(r, mean m) `[receivers, samples, channels]`, and e + m `[edges, samples, channels]` unless `plan.last`.
+
+    m = f(e, s, r) on each edge; f and g are perceptrons with silu and a layer norm at the end.
+    """
+    tensors = (*given[:-1], *given.weights)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return _Exchange.apply(plan, *tensors)
+    return _run(plan, given)
+
+
+class _Exchange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, *tensors: Tensor) -> tuple[Tensor, Tensor | None]:
+        ctx.plan = plan
+        ctx.save_for_backward(*tensors)
+        return _run(plan, Given.of(tensors))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_new: Tensor | None, d_edge: Tensor | None) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        given = Given.of(tensors)
+        grads = [torch.zeros(value.shape, dtype=value.dtype) for value in tensors]
+        if d_new is None:
+            d_new = torch.zeros_like(given.receiver)
+        for piece in ctx.plan.pieces:
+            _backward(ctx.plan, piece, given, Given.of(grads), d_new, d_edge)
+        return None, *grads
+
+
+def _run(plan: Plan, given: Given) -> tuple[Tensor, Tensor | None]:
+    receiver = given.receiver
+    new = torch.empty(receiver.shape, dtype=receiver.dtype)
+    edge = None if plan.last else torch.empty(given.edge.shape, dtype=receiver.dtype)
+    message_rest, (node_weight, mean_weight, bias, *update_rest) = _later(plan, given)
+    for piece in plan.pieces:
+        value = _perceptron_(_first(plan, piece, given), message_rest)
+        message = _norm(value, given.scale[piece.graph], given.shift[piece.graph])
+        nodes = receiver[piece.receivers].flatten(0, 1)
+        value = functional.linear(nodes, node_weight, bias).addmm_(_mean(piece, message), mean_weight.T)
+        value = _norm(
+            _perceptron_(value, update_rest), given.update_scale[piece.graph], given.update_shift[piece.graph]
+        )
+        torch.add(nodes, value, out=new[piece.receivers].view_as(nodes))
+        if edge is not None:
+            torch.add(_edge(piece, given), message, out=edge[piece.edges].view_as(message))
+    return new, edge
+
+
+def _later(plan: Plan, given: Given) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The message's tensors after its first layer, and all of the update."""
+    return given.weights[2 : 2 + plan.depth], given.weights[2 + plan.depth :]
+
+
+def _edge(piece: Piece, given: Given) -> Tensor:
+    return given.edge[piece.edges].flatten(0, 1)
+
+
+def _first(plan: Plan, piece: Piece, given: Given) -> Tensor:
+    """The message's first sums `[edges x samples, hidden]`."""
+    hidden, samples = given.sent.shape[-1], given.sent.shape[1]
+    first = given.sent.flatten(1).index_select(0, piece.senders)
+    received = torch.mm(given.receiver[piece.receivers].flatten(0, 1), given.weights[1].T)
+    first += received.view(-1, samples * hidden).index_select(0, piece.index)
+    if plan.static:
+        first.view(-1, samples, hidden).add_(given.edge[piece.edges])
+        return first.view(-1, hidden)
+    return first.view(-1, hidden).addmm_(_edge(piece, given), given.weights[0].T)
+
+
+def _mean(piece: Piece, message: Tensor) -> Tensor:
+    """Mean message `[receivers x samples, channels]`."""
+    rows = message.view(len(piece.index), -1)  # [edges, samples x channels]
+    total = rows.new_zeros(len(piece.inverse), rows.shape[1]).index_add_(0, piece.index, rows)
+    return total.mul_(piece.inverse.unsqueeze(1)).view(-1, message.shape[-1])
+
+
+def _perceptron_(value: Tensor, rest: Sequence[Tensor]) -> Tensor:
+    """The layers after the first; uses `value` up."""
+    for weight, bias in zip(rest[::2], rest[1::2], strict=True):
+        value = functional.linear(functional.silu(value, inplace=True), weight, bias)
+    return value
+
+
+def _norm(value: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Layer norm of `value` `[rows x samples, channels]`, then scale and shift `[samples or 1, channels]`."""
+    width = (value.shape[-1],)
+    if len(scale) == 1:
+        return functional.layer_norm(value, width, scale[0], shift[0], EPS)
+    normed = functional.layer_norm(value, width, eps=EPS)
+    normed.view(-1, *scale.shape).mul_(scale).add_(shift)
+    return normed
+
+
+def _backward(
+    plan: Plan, piece: Piece, given: Given, grads: Given, d_new: Tensor, d_edge: Tensor | None
+) -> None:
+    """Add what one piece gives to the gradients."""
+    rest, update = _later(plan, given)
+    d_rest, d_update = _later(plan, grads)
+    graph, nodes = piece.graph, given.receiver[piece.receivers].flatten(0, 1)
+    kept = [_first(plan, piece, given)]
+    message = _norm(_kept_perceptron(kept, rest), given.scale[graph], given.shift[graph])
+    d_nodes, d_mean = _update_backward(
+        piece,
+        given,
+        grads,
+        nodes,
+        _mean(piece, message),
+        d_new[piece.receivers].reshape(nodes.shape),
+        update,
+        d_update,
+    )
+    d_mean = d_mean.view(len(piece.inverse), -1).mul_(piece.inverse.unsqueeze(1))
+    d_message = d_mean.index_select(0, piece.index).view(message.shape)
+    d_kept = (
+        None if d_edge is None else d_edge[piece.edges].reshape(message.shape)
+    )  # of the edge itself in e + m
+    if d_kept is not None:
+        d_message += d_kept
+    d_value = _norm_backward(d_message, kept[-1], given.scale[graph], grads.scale[graph], grads.shift[graph])
+    d_first = _perceptron_backward(d_value, kept, rest, d_rest)
+    _first_backward(plan, piece, given, grads, nodes, d_nodes, d_first, d_kept)
+
+
+def _update_backward(
+    piece: Piece,
+    given: Given,
+    grads: Given,
+    nodes: Tensor,
+    mean: Tensor,
+    d_new: Tensor,
+    update: Sequence[Tensor],
+    d_update: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """The gradients of the receivers and of their mean messages, `[receivers x samples, channels]`."""
+    node_weight, mean_weight, bias, *rest = update
+    d_node_weight, d_mean_weight, d_bias, *d_rest = d_update
+    kept = [functional.linear(nodes, node_weight, bias).addmm_(mean, mean_weight.T)]
+    value, graph = _kept_perceptron(kept, rest), piece.graph
+    d_value = _norm_backward(
+        d_new, value, given.update_scale[graph], grads.update_scale[graph], grads.update_shift[graph]
+    )
+    d_first = _perceptron_backward(d_value, kept, rest, d_rest)
+    d_node_weight.addmm_(d_first.T, nodes)
+    d_mean_weight.addmm_(d_first.T, mean)
+    d_bias += d_first.sum(0)
+    return torch.addmm(d_new, d_first, node_weight), torch.mm(d_first, mean_weight)
+
+
+def _first_backward(
+    plan: Plan,
+    piece: Piece,
+    given: Given,
+    grads: Given,
+    nodes: Tensor,
+    d_nodes: Tensor,
+    d_first: Tensor,
+    d_kept: Tensor | None,
+) -> None:
+    """Add to the gradients of edges, senders and receivers; uses `d_nodes` up."""
+    samples, hidden = given.sent.shape[1:]
+    by_edge = d_first.view(len(piece.index), -1)  # [edges, samples x hidden]
+    if plan.static:
+        grads.edge[piece.edges] = by_edge.view(-1, samples, hidden).sum(1, keepdim=True)
+    else:
+        grads.weights[0].addmm_(d_first.T, _edge(piece, given))
+        place = grads.edge[piece.edges].flatten(0, 1)
+        torch.mm(d_first, given.weights[0], out=place)
+        if d_kept is not None:
+            place += d_kept
+    grads.sent.flatten(1).index_add_(0, piece.senders, by_edge)
+    d_received = by_edge.new_zeros(len(piece.inverse), by_edge.shape[1]).index_add_(0, piece.index, by_edge)
+    d_received = d_received.view(-1, hidden)
+    grads.weights[1].addmm_(d_received.T, nodes)
+    d_nodes.addmm_(d_received, given.weights[1])
+    grads.receiver[piece.receivers] = d_nodes.view(-1, samples, nodes.shape[1])
+
+
+def _kept_perceptron(kept: list[Tensor], rest: Sequence[Tensor]) -> Tensor:
+    """The last layer's value; `kept`, which holds the first sums, gets those of all later layers."""
+    for weight, bias in zip(rest[::2], rest[1::2], strict=True):
+        kept.append(functional.linear(functional.silu(kept[-1]), weight, bias))
+    return kept[-1]
+
+
+def _perceptron_backward(
+    d_value: Tensor, kept: Sequence[Tensor], rest: Sequence[Tensor], d_rest: Sequence[Tensor]
+) -> Tensor:
+    """The gradient of the first sums; those of the weights are added to `d_rest`."""
+    for number in range(len(rest) // 2 - 1, -1, -1):
+        before = kept[number]
+        d_rest[2 * number].addmm_(d_value.T, functional.silu(before))
+        d_rest[2 * number + 1].add_(d_value.sum(0))
+        d_value = aten.silu_backward(torch.mm(d_value, rest[2 * number]), before)
+    return d_value
+
+
+def _norm_backward(d: Tensor, value: Tensor, scale: Tensor, d_scale: Tensor, d_shift: Tensor) -> Tensor:
+    """The gradient of what is normed; those of scale and shift are added to `d_scale` and `d_shift`."""
+    width = [value.shape[-1]]
+    normed, mean, deviation = aten.native_layer_norm(value, width, None, None, EPS)
+    if len(scale) == 1:
+        made = aten.native_layer_norm_backward(
+            d, value, width, mean, deviation, scale[0], scale[0], [True, True, True]
+        )
+        d_scale[0] += made[1]
+        d_shift[0] += made[2]
+        return made[0]
+    by_sample = d.view(-1, *scale.shape)  # [rows, samples, channels]
+    d_shift += by_sample.sum(0)
+    d_scale += normed.view_as(by_sample).mul_(by_sample).sum(0)
+    d = (by_sample * scale).view(value.shape)
+    return aten.native_layer_norm_backward(
+        d, value, width, mean, deviation, None, None, [True, False, False]
+    )[0]
