@@ -1,21 +1,23 @@
 """Time and memory of RIGNO-18 (128 channels) on random points of the periodic square.
 
-    python benchmarks/rigno.py [--nodes 1024 4096 16384] [--threads 2] [--compile] [--recompute] [--out rigno.json]
+    python benchmarks/rigno.py [--nodes 1024 4096 16384] [--threads 2] [--jax PYTHON] [--compile] [--out rigno.json]
 
 Prints a Markdown table: building the regional graph, forward of 1 and 4 samples, a training step (half of the edges
 masked, AdamW) of 1 and 4 samples: medians of 5 in seconds, and the peak memory that the case adds. Each case runs in a
-process of its own. The last columns hold times of the reference implementation (JAX, jit, CPU), measured on another,
-quiet machine of two cores: a ratio counts only where both are timed in one run.
+process of its own. With `--jax`, a Python that has jax and optax runs `benchmarks/rigno_jax.py` on the same weights,
+graph and input right after ours: its time, its temporary memory, and how far its output is from ours.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,13 +26,10 @@ import numpy as np
 import torch
 
 from irno_graph.bases.rigno import RIGNO, Architecture, RegionalGraph
+from irno_graph.bases.rigno.weights import PADDED, flax_parameters
 from irno_graph.files import atomic_path
 
-REFERENCE = {
-    1024: {"build": 1.2, "forward 1": 0.065, "train 4": 0.56},
-    4096: {"build": 2.5, "forward 1": 0.257, "train 4": 2.28},
-    16384: {"build": 5.7, "forward 1": 1.17},
-}
+STEPS = 18
 CASES = ("build", "forward 1", "forward 4", "train 1", "train 4")
 
 
@@ -49,32 +48,41 @@ def median(work: Callable[[], object], device: str, repeats: int = 5) -> float:
     return statistics.median(taken)
 
 
-def measure(
-    case: str, nodes: int, *, compiled: bool, device: str, bf16: bool, recompute: bool
-) -> dict[str, float]:
-    """Seconds, and MiB that were added at the peak, of one case."""
+def build(nodes: int) -> RegionalGraph:
+    """The regional graph of random points."""
     points = np.random.default_rng(0).uniform(size=(nodes, 2))
-    box = ((0.0, 0.0), (1.0, 1.0))
+    return RegionalGraph.build(points, domain=((0.0, 0.0), (1.0, 1.0)), periodic=True)
 
-    def build() -> RegionalGraph:
-        return RegionalGraph.build(points, domain=box, periodic=True)
 
-    if case == "build":
-        return {"seconds": median(build, "cpu")}
+def operator() -> RIGNO:
+    """RIGNO-18 with the reference's head."""
     torch.manual_seed(0)
-    base = RIGNO(4, 4, architecture=Architecture(processor_steps=18)).to(device)
-    base.network.recompute = recompute
-    answer = torch.compile(base.answer, dynamic=False) if compiled else base.answer
+    return RIGNO(4, 4, architecture=Architecture(processor_steps=STEPS, head_hidden=4))
+
+
+def state(samples: int, nodes: int) -> torch.Tensor:
+    """Random input `[samples, nodes, 4]`."""
+    return torch.randn(samples, nodes, 4, generator=torch.Generator().manual_seed(1))
+
+
+def measure(case: str, nodes: int, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds, and MiB that were added at the peak, of one case."""
+    if case == "build":
+        return {"seconds": median(lambda: build(nodes), "cpu")}
+    device = options.device
+    base = operator().to(device)
+    base.network.recompute, base.network.piecewise = options.recompute, not options.whole
+    answer = torch.compile(base.answer, dynamic=False) if options.compile else base.answer
     kind, samples = case.split()
-    x = torch.randn(int(samples), nodes, 4, device=device)
+    x = state(int(samples), nodes).to(device)
     times = {
         "time": torch.zeros(len(x), device=device),
         "lead_time": torch.full((len(x),), 0.1, device=device),
     }
-    regional = build().to(torch.device(device))
+    regional = build(nodes).to(torch.device(device))
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.AdamW(base.parameters(), lr=1e-4, weight_decay=1e-8)
-    mixed = torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bf16)
+    mixed = torch.autocast(device.split(":")[0], torch.bfloat16, enabled=options.bf16)
 
     @torch.no_grad()
     def forward() -> None:
@@ -97,40 +105,83 @@ def measure(
     return {"seconds": seconds, "mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
 
 
+@torch.no_grad()
+def beside(case: str, nodes: int, python: str, threads: int) -> dict[str, float]:
+    """The same case in JAX, and for a forward pass the relative distance of its output from ours."""
+    kind, samples = case.split()
+    base, regional, x = operator(), build(nodes), state(int(samples), nodes)
+    arrays = {"steps": np.array(STEPS), "train": np.array(kind == "train"), "u": x.numpy()}
+    for path, parameter in flax_parameters(base.network).items():
+        value = parameter.numpy()
+        if path == PADDED:  # rows that meet zeros
+            value = np.concatenate([np.ones((len(value), base.network.features), np.float32), value], axis=1)
+        arrays[f"weights/{path}"] = value.T if value.ndim == 2 else value
+    for name in ("p2r", "r2r", "r2p"):
+        for part in ("senders", "receivers", "features"):
+            value = getattr(getattr(regional, name), part).numpy()
+            arrays[f"{name}/{part}"] = value.astype(np.int32) if value.dtype == np.int64 else value
+    for name in ("node_features", "regional_features"):
+        arrays[name] = getattr(regional, name).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "case.npz"
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+        one = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
+        found = run([python, str(Path(__file__).with_name("rigno_jax.py")), str(path)], one)
+        if kind == "forward":
+            theirs = torch.from_numpy(np.load(path.with_suffix(".out.npy")))
+            lead_time = torch.full((len(x),), 0.1)
+            ours = base.network(x, regional, time=torch.zeros(len(x)), lead_time=lead_time)
+            found["distance"] = float((ours - theirs).norm() / theirs.norm())
+    return found
+
+
+def run(command: list[str], environment: dict[str, str]) -> dict[str, float]:
+    """The JSON that a process prints last."""
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
     """Measure all cases, print the table, write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1024, 4096, 16384])
+    parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--recompute", action="store_true")
+    parser.add_argument("--jax", metavar="PYTHON", help="a Python with jax and optax")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile")
+    parser.add_argument("--bf16", action="store_true", help="under autocast")
+    parser.add_argument("--whole", action="store_true", help="all edges at once on a CPU, too")
+    parser.add_argument("--recompute", action="store_true", help="activations of plain operations again")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.case:
-        switches = {name: getattr(options, name) for name in ("device", "bf16", "recompute")}
-        found = measure(options.case, options.nodes[0], compiled=options.compile, **switches)
-        print(json.dumps(found))
+        print(json.dumps(measure(options.case, options.nodes[0], options)))
         return
     rows: dict[str, dict[str, dict[str, float]]] = {}
-    print("| nodes | case | seconds | peak, MiB | reference, s | ratio |\n|--:|---|--:|--:|--:|--:|")
+    print("| nodes | case | seconds | peak, MiB | JAX, s | its memory, MiB | times faster | distance |")
+    print("|--:|---|--:|--:|--:|--:|--:|--:|")
     for nodes in options.nodes:
-        rows[str(nodes)] = {}
-        for case in CASES:
-            command = [sys.executable, __file__, "--case", case, "--nodes", str(nodes)]
-            command += ["--threads", str(options.threads), "--device", options.device]
-            command += ["--compile"] * options.compile + ["--bf16"] * options.bf16
-            command += ["--recompute"] * options.recompute
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"{case} at {nodes} nodes failed:\n{done.stderr[-2000:]}")
-            found = rows[str(nodes)][case] = json.loads(done.stdout.splitlines()[-1])
-            reference = REFERENCE.get(nodes, {}).get(case)
-            cells = [f"{found['seconds']:.3f}", f"{found['mib']:.0f}" if "mib" in found else "-"]
-            cells += [f"{reference:.3f}", f"{reference / found['seconds']:.1f}"] if reference else ["-", "-"]
+        for case in options.cases:
+            passed_on = [
+                word for word in sys.argv[1:] if word in ("--compile", "--bf16", "--whole", "--recompute")
+            ]
+            command = [sys.executable, __file__, "--case", case, "--nodes", str(nodes), *passed_on]
+            found = run([*command, "--threads", str(options.threads), "--device", options.device], {})
+            if options.jax and case != "build" and not (nodes > 4096 and case == "train 4"):
+                found |= {
+                    f"jax_{name}": value
+                    for name, value in beside(case, nodes, options.jax, options.threads).items()
+                }
+                found["ratio"] = found["jax_seconds"] / found["seconds"]
+            rows.setdefault(str(nodes), {})[case] = found
+            places = {"seconds": ".3f", "mib": ".0f", "jax_seconds": ".3f", "jax_mib": ".0f", "ratio": ".2f"}
+            cells = [format(found[name], form) if name in found else "-" for name, form in places.items()]
+            cells.append(f"{found['jax_distance']:.0e}" if "jax_distance" in found else "-")
             print(f"| {nodes} | {case} |", " | ".join(cells), "|", flush=True)
     if options.out:
         with atomic_path(options.out) as temporary:
