@@ -1,7 +1,7 @@
 """Messages along edges and what the receivers make of them, some thousand rows at a time, differentiated by hand.
 
-All that lies between the inputs and the outputs stays in the processor's cache and is computed again in the backward
-pass: nothing of the size of the edges is kept but the edges themselves. Tensors are `[rows, samples, channels]`; in
+What lies between the inputs and the outputs stays in the processor's cache. For the backward pass the sums before each
+silu and layer norm are kept, or nothing, and all of it is computed again. Tensors are `[rows, samples, channels]`; in
 here rows and samples are one axis, samples fastest.
 """
 
@@ -28,12 +28,14 @@ class Plan(NamedTuple):
         static: whether the edges are given as their part of the first layer, the same for all samples.
         last: whether nothing but the receivers is asked for.
         depth: number of the message's tensors (W, b, W, b, ...) after its first layer.
+        recompute: whether the backward pass computes all again instead of having it kept.
     """
 
     pieces: list[Piece]
     static: bool
     last: bool
     depth: int
+    recompute: bool
 
 
 class Given(NamedTuple):
@@ -81,7 +83,8 @@ class _Exchange(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, *tensors: Tensor) -> tuple[Tensor, Tensor | None]:
         ctx.plan = plan
         ctx.save_for_backward(*tensors)
-        return _run(plan, Given.of(tensors))
+        ctx.kept = [] if plan.recompute else [_Kept([], [], []) for _ in plan.pieces]
+        return _run(plan, Given.of(tensors), ctx.kept)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -92,27 +95,53 @@ class _Exchange(torch.autograd.Function):
         if d_new is None:
             d_new = torch.zeros_like(given.receiver)
         for piece in ctx.plan.pieces:
-            _backward(ctx.plan, piece, given, Given.of(grads), d_new, d_edge)
+            kept = ctx.kept.pop(0) if ctx.kept else _again(ctx.plan, piece, given)
+            _backward(ctx.plan, piece, given, Given.of(grads), kept, d_new, d_edge)
         return None, *grads
 
 
-def _run(plan: Plan, given: Given) -> tuple[Tensor, Tensor | None]:
+class _Kept(NamedTuple):
+    """What a piece's backward pass needs beside the inputs: sums before each silu and layer norm, and mean messages."""
+
+    message: list[Tensor]
+    update: list[Tensor]
+    mean: list[Tensor]
+
+
+def _run(plan: Plan, given: Given, kept: Sequence[_Kept] = ()) -> tuple[Tensor, Tensor | None]:
     receiver = given.receiver
     new = torch.empty(receiver.shape, dtype=receiver.dtype)
     edge = None if plan.last else torch.empty(given.edge.shape, dtype=receiver.dtype)
-    message_rest, (node_weight, mean_weight, bias, *update_rest) = _later(plan, given)
-    for piece in plan.pieces:
-        value = _perceptron_(_first(plan, piece, given), message_rest)
-        message = _norm(value, given.scale[piece.graph], given.shift[piece.graph])
+    for number, piece in enumerate(plan.pieces):
         nodes = receiver[piece.receivers].flatten(0, 1)
-        value = functional.linear(nodes, node_weight, bias).addmm_(_mean(piece, message), mean_weight.T)
-        value = _norm(
-            _perceptron_(value, update_rest), given.update_scale[piece.graph], given.update_shift[piece.graph]
-        )
-        torch.add(nodes, value, out=new[piece.receivers].view_as(nodes))
+        message, update = _values(plan, piece, given, nodes, kept[number] if kept else None)
+        torch.add(nodes, update, out=new[piece.receivers].view_as(nodes))
         if edge is not None:
             torch.add(_edge(piece, given), message, out=edge[piece.edges].view_as(message))
     return new, edge
+
+
+def _values(
+    plan: Plan, piece: Piece, given: Given, nodes: Tensor, kept: _Kept | None
+) -> tuple[Tensor, Tensor]:
+    """Messages `[edges x samples, channels]` and updates `[receivers x samples, channels]` of one piece."""
+    rest, (node_weight, mean_weight, bias, *update_rest) = _later(plan, given)
+    graph = piece.graph
+    value = _perceptron(_first(plan, piece, given), rest, None if kept is None else kept.message)
+    message = _norm(value, given.scale[graph], given.shift[graph])
+    mean = _mean(piece, message)
+    value = functional.linear(nodes, node_weight, bias).addmm_(mean, mean_weight.T)
+    value = _perceptron(value, update_rest, None if kept is None else kept.update)
+    if kept is not None:
+        kept.mean.append(mean)
+    return message, _norm(value, given.update_scale[graph], given.update_shift[graph])
+
+
+def _again(plan: Plan, piece: Piece, given: Given) -> _Kept:
+    """What was not kept."""
+    kept = _Kept([], [], [])
+    _values(plan, piece, given, given.receiver[piece.receivers].flatten(0, 1), kept)
+    return kept
 
 
 def _later(plan: Plan, given: Given) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -143,10 +172,14 @@ def _mean(piece: Piece, message: Tensor) -> Tensor:
     return total.mul_(piece.inverse.unsqueeze(1)).view(-1, message.shape[-1])
 
 
-def _perceptron_(value: Tensor, rest: Sequence[Tensor]) -> Tensor:
-    """The layers after the first; uses `value` up."""
+def _perceptron(value: Tensor, rest: Sequence[Tensor], kept: list[Tensor] | None) -> Tensor:
+    """The layers after the first; `value` and all later sums go into `kept`, else `value` is used up."""
     for weight, bias in zip(rest[::2], rest[1::2], strict=True):
-        value = functional.linear(functional.silu(value, inplace=True), weight, bias)
+        if kept is not None:
+            kept.append(value)
+        value = functional.linear(functional.silu(value, inplace=kept is None), weight, bias)
+    if kept is not None:
+        kept.append(value)
     return value
 
 
@@ -161,33 +194,25 @@ def _norm(value: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _backward(
-    plan: Plan, piece: Piece, given: Given, grads: Given, d_new: Tensor, d_edge: Tensor | None
+    plan: Plan, piece: Piece, given: Given, grads: Given, kept: _Kept, d_new: Tensor, d_edge: Tensor | None
 ) -> None:
     """Add what one piece gives to the gradients."""
     rest, update = _later(plan, given)
     d_rest, d_update = _later(plan, grads)
     graph, nodes = piece.graph, given.receiver[piece.receivers].flatten(0, 1)
-    kept = [_first(plan, piece, given)]
-    message = _norm(_kept_perceptron(kept, rest), given.scale[graph], given.shift[graph])
-    d_nodes, d_mean = _update_backward(
-        piece,
-        given,
-        grads,
-        nodes,
-        _mean(piece, message),
-        d_new[piece.receivers].reshape(nodes.shape),
-        update,
-        d_update,
-    )
+    d_nodes = d_new[piece.receivers].reshape(nodes.shape)
+    d_nodes, d_mean = _update_backward(piece, given, grads, kept, nodes, d_nodes, update, d_update)
     d_mean = d_mean.view(len(piece.inverse), -1).mul_(piece.inverse.unsqueeze(1))
-    d_message = d_mean.index_select(0, piece.index).view(message.shape)
+    d_message = d_mean.index_select(0, piece.index).view(kept.message[-1].shape)
     d_kept = (
-        None if d_edge is None else d_edge[piece.edges].reshape(message.shape)
+        None if d_edge is None else d_edge[piece.edges].reshape(d_message.shape)
     )  # of the edge itself in e + m
     if d_kept is not None:
         d_message += d_kept
-    d_value = _norm_backward(d_message, kept[-1], given.scale[graph], grads.scale[graph], grads.shift[graph])
-    d_first = _perceptron_backward(d_value, kept, rest, d_rest)
+    d_value = _norm_backward(
+        d_message, kept.message[-1], given.scale[graph], grads.scale[graph], grads.shift[graph]
+    )
+    d_first = _perceptron_backward(d_value, kept.message, rest, d_rest)
     _first_backward(plan, piece, given, grads, nodes, d_nodes, d_first, d_kept)
 
 
@@ -195,23 +220,26 @@ def _update_backward(
     piece: Piece,
     given: Given,
     grads: Given,
+    kept: _Kept,
     nodes: Tensor,
-    mean: Tensor,
     d_new: Tensor,
     update: Sequence[Tensor],
     d_update: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
     """The gradients of the receivers and of their mean messages, `[receivers x samples, channels]`."""
-    node_weight, mean_weight, bias, *rest = update
+    node_weight, mean_weight, _, *rest = update
     d_node_weight, d_mean_weight, d_bias, *d_rest = d_update
-    kept = [functional.linear(nodes, node_weight, bias).addmm_(mean, mean_weight.T)]
-    value, graph = _kept_perceptron(kept, rest), piece.graph
+    graph = piece.graph
     d_value = _norm_backward(
-        d_new, value, given.update_scale[graph], grads.update_scale[graph], grads.update_shift[graph]
+        d_new,
+        kept.update[-1],
+        given.update_scale[graph],
+        grads.update_scale[graph],
+        grads.update_shift[graph],
     )
-    d_first = _perceptron_backward(d_value, kept, rest, d_rest)
+    d_first = _perceptron_backward(d_value, kept.update, rest, d_rest)
     d_node_weight.addmm_(d_first.T, nodes)
-    d_mean_weight.addmm_(d_first.T, mean)
+    d_mean_weight.addmm_(d_first.T, kept.mean[0])
     d_bias += d_first.sum(0)
     return torch.addmm(d_new, d_first, node_weight), torch.mm(d_first, mean_weight)
 
@@ -243,13 +271,6 @@ def _first_backward(
     grads.weights[1].addmm_(d_received.T, nodes)
     d_nodes.addmm_(d_received, given.weights[1])
     grads.receiver[piece.receivers] = d_nodes.view(-1, samples, nodes.shape[1])
-
-
-def _kept_perceptron(kept: list[Tensor], rest: Sequence[Tensor]) -> Tensor:
-    """The last layer's value; `kept`, which holds the first sums, gets those of all later layers."""
-    for weight, bias in zip(rest[::2], rest[1::2], strict=True):
-        kept.append(functional.linear(functional.silu(kept[-1]), weight, bias))
-    return kept[-1]
 
 
 def _perceptron_backward(

@@ -114,16 +114,19 @@ def test_pieces_equal_the_whole(box, monkeypatch, hidden_layers, correction, edg
     u = torch.randn(samples, box.num_nodes + 90, 3, dtype=torch.float64, requires_grad=True)
     found = []
     for times in (torch.rand(samples, dtype=torch.float64), torch.rand(samples, 2, dtype=torch.float64)):
-        for network.piecewise in (True, False):
+        for network.piecewise, network.recompute in ((True, False), (True, True), (False, False)):
             lead_time = times.clone().requires_grad_()
             out = network(u, regional, time=times, lead_time=lead_time)
             with torch.no_grad():
                 torch.testing.assert_close(network(u, regional, time=times, lead_time=lead_time), out)
             inputs = [u, lead_time, *network.parameters()]
-            gradients = torch.autograd.grad(out.square().sum(), inputs)
+            gradients = torch.autograd.grad(out.square().sum(), inputs, retain_graph=True)
+            for once, again in zip(gradients, torch.autograd.grad(out.square().sum(), inputs), strict=True):
+                torch.testing.assert_close(once, again, rtol=1e-12, atol=1e-12)
             found.append([out.detach(), *gradients])
-        for piece, whole in zip(*found[-2:], strict=True):
-            torch.testing.assert_close(piece, whole, rtol=1e-9, atol=1e-10)
+        for kept, again, whole in zip(*found[-3:], strict=True):
+            torch.testing.assert_close(kept, whole, rtol=1e-9, atol=1e-10)
+            torch.testing.assert_close(again, whole, rtol=1e-9, atol=1e-10)
 
 
 @torch.no_grad()

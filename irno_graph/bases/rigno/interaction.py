@@ -67,11 +67,13 @@ class Interaction(nn.Module):
         receiver: Tensor,
         edges: OrderedEdges,
         affines: tuple[Affine, Affine],
+        *,
+        recompute: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """What `forward` returns, from edges and their features in the order of their receivers.
 
-        A few thousand rows at a time, so that what lies between the layers stays in the cache; it is computed again in
-        the backward pass, and can be differentiated once.
+        A few thousand rows at a time, so that what lies between the layers stays in the cache; the result can be
+        differentiated once. With `recompute` the backward pass computes again what lies between.
         """
         (edge_weight, sender_weight, receiver_weight), bias, rest = self.message.tensors
         update_weights, update_bias, update_rest = self.update.tensors
@@ -82,5 +84,5 @@ class Interaction(nn.Module):
         sent = functional.linear(sender, sender_weight, bias).expand(-1, samples, -1)
         receiver = receiver.expand(-1, samples, -1)
         pieces = edges.pieces(samples, by_graph=len(affines[0].scale) > 1)
-        plan = Plan(pieces, edge is None, edge is None, len(rest))
+        plan = Plan(pieces, edge is None, edge is None, len(rest), recompute)
         return exchange(plan, Given(rows, sent, receiver, *affines[0], *affines[1], weights))

@@ -71,11 +71,10 @@ class RIGNONetwork(nn.Module):
         dim: space dimension.
 
     Attributes:
-        piecewise: whether messages are computed some thousand rows at a time on a CPU, which keeps their activations in
-            its cache and out of its memory; the result can be differentiated once. Otherwise, as on a GPU, under
-            autocast and where torch compiles, plain operations do it all at once.
-        recompute: whether those plain operations' activations are computed again in the backward pass instead of kept:
-            less memory for more time.
+        piecewise: whether messages are computed some thousand rows at a time on a CPU, within its cache; the result can
+            be differentiated once. Otherwise, as on a GPU, under autocast and where torch compiles, plain operations
+            do it all at once.
+        recompute: whether activations are computed again in the backward pass, not kept: less memory, more time.
     """
 
     def __init__(
@@ -238,7 +237,9 @@ class RIGNONetwork(nn.Module):
         affines: tuple[Affine, Affine],
     ) -> tuple[Tensor, Tensor | None]:
         if self._pieces(edges):
-            return step.in_pieces(projected, edge, sender, receiver, edges.by_receiver, affines)
+            return step.in_pieces(
+                projected, edge, sender, receiver, edges.by_receiver, affines, recompute=self.recompute
+            )
         if self.recompute and torch.is_grad_enabled():
             given = (projected, edge, sender, receiver, edges, affines)
             return checkpoint(step, *given, use_reentrant=False, preserve_rng_state=False)
