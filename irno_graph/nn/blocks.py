@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from irno_graph.nn.modes import is_eager
+
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal cut off at 2
 EPS = 1e-6  # of layer norms
 
@@ -118,7 +120,7 @@ def add_product(total: Tensor, value: Tensor, weight: Tensor) -> Tensor:
     if value.shape[:-1] != total.shape[:-1]:  # one of them is the same for all samples, or all rows
         return total + functional.linear(value, weight)
     sums, rows = total.flatten(0, -2), value.flatten(0, -2)
-    if torch.is_grad_enabled() or not total.dtype == rows.dtype == weight.dtype:  # autocast mixes types
+    if torch.is_grad_enabled() or not is_eager(total.device.type):
         return torch.addmm(sums, rows, weight.T).view(total.shape)
     return sums.addmm_(rows, weight.T).view(total.shape)
 

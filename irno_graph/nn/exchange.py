@@ -129,7 +129,7 @@ def _values(
     graph = piece.graph
     value = _perceptron(_first(plan, piece, given), rest, None if kept is None else kept.message)
     message = _norm(value, given.scale[graph], given.shift[graph])
-    mean = _mean(piece, message)
+    mean = _mean(piece, message, given.sent.shape[1])
     value = functional.linear(nodes, node_weight, bias).addmm_(mean, mean_weight.T)
     value = _perceptron(value, update_rest, None if kept is None else kept.update)
     if kept is not None:
@@ -165,9 +165,9 @@ def _first(plan: Plan, piece: Piece, given: Given) -> Tensor:
     return first.view(-1, hidden).addmm_(_edge(piece, given), given.weights[0].T)
 
 
-def _mean(piece: Piece, message: Tensor) -> Tensor:
+def _mean(piece: Piece, message: Tensor, samples: int) -> Tensor:
     """Mean message `[receivers x samples, channels]`."""
-    rows = message.view(len(piece.index), -1)  # [edges, samples x channels]
+    rows = message.view(-1, samples * message.shape[1])  # [edges, samples x channels]
     total = rows.new_zeros(len(piece.inverse), rows.shape[1]).index_add_(0, piece.index, rows)
     return total.mul_(piece.inverse.unsqueeze(1)).view(-1, message.shape[-1])
 
@@ -256,7 +256,7 @@ def _first_backward(
 ) -> None:
     """Add to the gradients of edges, senders and receivers; uses `d_nodes` up."""
     samples, hidden = given.sent.shape[1:]
-    by_edge = d_first.view(len(piece.index), -1)  # [edges, samples x hidden]
+    by_edge = d_first.view(-1, samples * hidden)  # [edges, samples x hidden]
     if plan.static:
         grads.edge[piece.edges] = by_edge.view(-1, samples, hidden).sum(1, keepdim=True)
     else:

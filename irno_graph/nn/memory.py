@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor, nn
 
+from irno_graph.nn.modes import is_eager
+
 T = TypeVar("T")
 Entry = tuple[ref, tuple[object, ...], object, Sequence[Tensor]]
 _KEPT: WeakKeyDictionary[nn.Module, dict[int, Entry]] = WeakKeyDictionary()
@@ -19,11 +21,10 @@ def remembered(
 ) -> T:
     """`build()`, or what it returned for the same `module`, `source`, `weights` and `option` before.
 
-    Nothing is kept where gradients are wanted, under autocast or in a compiled graph. It is forgotten with `module` or
-    `source`, and when one of `weights` is written to.
+    Nothing is kept where gradients are wanted, under autocast, in a compiled graph or a transformed function. It is
+    forgotten with `module` or `source`, and when one of `weights` is written to.
     """
-    device = weights[0].device.type
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.is_autocast_enabled(device):
+    if torch.is_grad_enabled() or not is_eager(weights[0].device.type):
         return build()
     if any(weight.is_inference() for weight in weights):  # their versions are not counted
         return build()

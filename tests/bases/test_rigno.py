@@ -97,7 +97,8 @@ def test_every_node_is_reached_by_the_decoder():
 
 
 @pytest.mark.parametrize(
-    ("hidden_layers", "correction", "edge_masking"), [(0, 16, 0.0), (1, None, 0.5), (1, 16, 0.0), (2, 8, 0.3)]
+    ("hidden_layers", "correction", "edge_masking"),
+    [(0, 16, 0.0), (1, None, 0.5), (1, 16, 0.0), (2, 8, 0.3), (1, 8, 0.9995)],
 )
 @pytest.mark.parametrize("samples", [1, 3])
 def test_pieces_equal_the_whole(box, monkeypatch, hidden_layers, correction, edge_masking, samples):
@@ -127,6 +128,23 @@ def test_pieces_equal_the_whole(box, monkeypatch, hidden_layers, correction, edg
         for kept, again, whole in zip(*found[-3:], strict=True):
             torch.testing.assert_close(kept, whole, rtol=1e-9, atol=1e-10)
             torch.testing.assert_close(again, whole, rtol=1e-9, atol=1e-10)
+
+
+def test_transforms_of_functions_go_through_the_network(base, box):
+    """Derivatives of `torch.func` along a direction equal central differences; mapped samples equal a batch."""
+    base, regional = base.double(), base.regional_graph(box)
+    x, direction = torch.randn(2, 2, box.num_nodes, 4, dtype=torch.float64)
+    times = {"time": torch.zeros(1).double(), "lead_time": torch.full((1,), 0.2).double()}
+
+    def answer(at):
+        return base.answer(at, regional, **times)
+
+    along = torch.func.jvp(answer, (x,), (direction,))[1]
+    with torch.no_grad():
+        difference = (answer(x + 1e-6 * direction) - answer(x - 1e-6 * direction)) / 2e-6
+        mapped = torch.func.vmap(lambda at: answer(at[None])[0])(x)
+        torch.testing.assert_close(mapped, answer(x))
+    torch.testing.assert_close(along, difference, rtol=1e-6, atol=1e-6)
 
 
 @torch.no_grad()

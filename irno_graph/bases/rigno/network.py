@@ -17,6 +17,7 @@ from irno_graph.bases.rigno.interaction import Interaction
 from irno_graph.bases.rigno.regional import RegionalGraph
 from irno_graph.nn import Affine, Block, lead_time_affines
 from irno_graph.nn.memory import remembered
+from irno_graph.nn.modes import is_eager
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class RIGNONetwork(nn.Module):
 
     Attributes:
         piecewise: whether messages are computed some thousand rows at a time on a CPU, within its cache; the result can
-            be differentiated once. Otherwise, as on a GPU, under autocast and where torch compiles, plain operations
-            do it all at once.
+            be differentiated once. Otherwise, as on a GPU, under autocast and where torch compiles or transforms, plain
+            operations do it all at once.
         recompute: whether activations are computed again in the backward pass, not kept: less memory, more time.
     """
 
@@ -223,8 +224,7 @@ class RIGNONetwork(nn.Module):
 
     def _pieces(self, edges: Edges) -> bool:
         device = edges.senders.device.type
-        plain = torch.compiler.is_compiling() or torch.is_autocast_enabled(device)
-        return self.piecewise and device == "cpu" and not plain
+        return self.piecewise and device == "cpu" and is_eager(device)
 
     def _interact(
         self,

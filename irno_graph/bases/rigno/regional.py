@@ -115,35 +115,21 @@ class RegionalGraph:
                 "them, or give the box they lie in."
             )
 
-        def framed(places: NDArray[np.floating]) -> NDArray[np.floating]:
+        def framed(places: NDArray[np.float64]) -> NDArray[np.float64]:
             if periodic:
                 places = low + np.mod(places - low, high - low)
             return (2.0 * (places - low) / (high - low) - 1.0).astype(np.float32).astype(np.float64)
 
         coordinates = framed(points)
         targets = coordinates if query is None else framed(_checked("query", query, axes))
+        if levels < 1 or subsample_factor < 1:
+            raise ValueError(
+                f"`levels` and `subsample_factor` should be 1 or more, got {levels} and {subsample_factor}: raise them."
+            )
         if region_index is None:
             draw = np.random.default_rng(seed).permutation(len(points))
             region_index = draw[: int(len(points) / subsample_factor)]
-        region_index = np.asarray(region_index, dtype=np.int64)
-        if levels < 1 or subsample_factor < 1:
-            raise ValueError(
-                f"`levels` and `subsample_factor` should be 1 or more, got {levels} and {subsample_factor}."
-            )
-        if len(np.unique(region_index)) < len(region_index):
-            raise ValueError(
-                "`region_index` should name no node twice, got repeated numbers: make it unique."
-            )
-        if region_index.min(initial=0) < 0 or region_index.max(initial=0) >= len(points):
-            raise ValueError(
-                f"`region_index` should number nodes 0 ... {len(points) - 1}, got {region_index.min()} ... "
-                f"{region_index.max()}: correct it."
-            )
-        if len(region_index) < 2 + axes:
-            raise ValueError(
-                f"a regional graph needs at least {2 + axes} regional nodes, got {len(region_index)} from "
-                f"{len(points)} points: lower `subsample_factor`={subsample_factor} or use more points."
-            )
+        region_index = _chosen(region_index, points, subsample_factor)
         regional = coordinates[region_index]
         mesh = triangulation(regional, periodic)
         radius = minimum_support_radius(mesh)
@@ -236,6 +222,26 @@ def _checked(name: str, points: NDArray[np.floating], axes: int | None = None) -
             f"`{name}` should be finite and of shape {shapes}, got {list(places.shape)}: check them."
         )
     return places
+
+
+def _chosen(
+    index: NDArray[np.integer], points: NDArray[np.float64], subsample_factor: float
+) -> NDArray[np.int64]:
+    """The numbers of the regional nodes, checked."""
+    chosen, axes = np.asarray(index, dtype=np.int64), points.shape[1]
+    if len(np.unique(chosen)) < len(chosen):
+        raise ValueError("`region_index` should name no node twice, got repeated numbers: make it unique.")
+    if chosen.min(initial=0) < 0 or chosen.max(initial=0) >= len(points):
+        raise ValueError(
+            f"`region_index` should number nodes 0 ... {len(points) - 1}, got {chosen.min()} ... {chosen.max()}: "
+            "correct it."
+        )
+    if len(chosen) < 2 + axes:
+        raise ValueError(
+            f"a regional graph needs at least {2 + axes} regional nodes, got {len(chosen)} from {len(points)} points: "
+            f"lower `subsample_factor`={subsample_factor} or use more points."
+        )
+    return chosen
 
 
 def union(graphs: list[RegionalGraph]) -> RegionalGraph:
