@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -46,6 +45,12 @@ def median(work: Callable[[], object], device: str, repeats: int = 5) -> float:
         if number > 0:
             taken.append(time.perf_counter() - start)
     return statistics.median(taken)
+
+
+def resident(name: str) -> float:
+    """MiB of this process: VmRSS now, VmHWM at the peak (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def build(nodes: int) -> RegionalGraph:
@@ -100,9 +105,10 @@ def measure(case: str, nodes: int, options: argparse.Namespace) -> dict[str, flo
         torch.cuda.reset_peak_memory_stats()
         seconds = median(forward if kind == "forward" else step, device)
         return {"seconds": seconds, "mib": torch.cuda.max_memory_allocated() / 2**20}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = resident("VmRSS")
     seconds = median(forward if kind == "forward" else step, device)
-    return {"seconds": seconds, "mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+    return {"seconds": seconds, "mib": resident("VmHWM") - before}
 
 
 @torch.no_grad()

@@ -25,15 +25,14 @@ class Plan(NamedTuple):
 
     Attributes:
         pieces: of the edges, which are in the order of their receivers.
-        static: whether the edges are given as their part of the first layer, the same for all samples.
-        last: whether nothing but the receivers is asked for.
+        static: whether the edges are given as their part of the first layer, the same for all samples; they have no
+            new value then.
         depth: number of the message's tensors (W, b, W, b, ...) after its first layer.
         recompute: whether the backward pass computes all again instead of having it kept.
     """
 
     pieces: list[Piece]
     static: bool
-    last: bool
     depth: int
     recompute: bool
 
@@ -68,7 +67,7 @@ class Given(NamedTuple):
 
 
 def exchange(plan: Plan, given: Given) -> tuple[Tensor, Tensor | None]:
-    """r + g(r, mean m) `[receivers, samples, channels]`, and e + m `[edges, samples, channels]` unless `plan.last`.
+    """r + g(r, mean m) `[receivers, samples, channels]`, and e + m `[edges, samples, channels]` unless `plan.static`.
 
     m = f(e, s, r) on each edge; f and g are perceptrons with silu and a layer norm at the end.
     """
@@ -91,7 +90,7 @@ class _Exchange(torch.autograd.Function):
     def backward(ctx: Any, d_new: Tensor | None, d_edge: Tensor | None) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         given = Given.of(tensors)
-        grads = [torch.zeros(value.shape, dtype=value.dtype) for value in tensors]
+        grads = [value.new_zeros(value.shape) for value in tensors]
         if d_new is None:
             d_new = torch.zeros_like(given.receiver)
         for piece in ctx.plan.pieces:
@@ -101,17 +100,17 @@ class _Exchange(torch.autograd.Function):
 
 
 class _Kept(NamedTuple):
-    """What a piece's backward pass needs beside the inputs: sums before each silu and layer norm, and mean messages."""
+    """What a piece's backward pass needs beside the inputs, once the forward pass has filled it in."""
 
-    message: list[Tensor]
+    message: list[Tensor]  # sums before each silu and the layer norm
     update: list[Tensor]
-    mean: list[Tensor]
+    mean: list[Tensor]  # one: the mean messages
 
 
 def _run(plan: Plan, given: Given, kept: Sequence[_Kept] = ()) -> tuple[Tensor, Tensor | None]:
     receiver = given.receiver
-    new = torch.empty(receiver.shape, dtype=receiver.dtype)
-    edge = None if plan.last else torch.empty(given.edge.shape, dtype=receiver.dtype)
+    new = receiver.new_empty(receiver.shape)
+    edge = None if plan.static else receiver.new_empty(given.edge.shape)
     for number, piece in enumerate(plan.pieces):
         nodes = receiver[piece.receivers].flatten(0, 1)
         message, update = _values(plan, piece, given, nodes, kept[number] if kept else None)
@@ -204,16 +203,14 @@ def _backward(
     d_nodes, d_mean = _update_backward(piece, given, grads, kept, nodes, d_nodes, update, d_update)
     d_mean = d_mean.view(len(piece.inverse), -1).mul_(piece.inverse.unsqueeze(1))
     d_message = d_mean.index_select(0, piece.index).view(kept.message[-1].shape)
-    d_kept = (
-        None if d_edge is None else d_edge[piece.edges].reshape(d_message.shape)
-    )  # of the edge itself in e + m
-    if d_kept is not None:
-        d_message += d_kept
+    d_edge = None if d_edge is None else d_edge[piece.edges].reshape(d_message.shape)  # of e + m
+    if d_edge is not None:
+        d_message += d_edge
     d_value = _norm_backward(
         d_message, kept.message[-1], given.scale[graph], grads.scale[graph], grads.shift[graph]
     )
     d_first = _perceptron_backward(d_value, kept.message, rest, d_rest)
-    _first_backward(plan, piece, given, grads, nodes, d_nodes, d_first, d_kept)
+    _first_backward(plan, piece, given, grads, nodes, d_nodes, d_first, d_edge)
 
 
 def _update_backward(
@@ -252,7 +249,7 @@ def _first_backward(
     nodes: Tensor,
     d_nodes: Tensor,
     d_first: Tensor,
-    d_kept: Tensor | None,
+    d_edge: Tensor | None,
 ) -> None:
     """Add to the gradients of edges, senders and receivers; uses `d_nodes` up."""
     samples, hidden = given.sent.shape[1:]
@@ -263,8 +260,8 @@ def _first_backward(
         grads.weights[0].addmm_(d_first.T, _edge(piece, given))
         place = grads.edge[piece.edges].flatten(0, 1)
         torch.mm(d_first, given.weights[0], out=place)
-        if d_kept is not None:
-            place += d_kept
+        if d_edge is not None:
+            place += d_edge
     grads.sent.flatten(1).index_add_(0, piece.senders, by_edge)
     d_received = by_edge.new_zeros(len(piece.inverse), by_edge.shape[1]).index_add_(0, piece.index, by_edge)
     d_received = d_received.view(-1, hidden)

@@ -81,7 +81,7 @@ def keep_freed_memory() -> None:
 
     It keeps up to twice the largest block that was ever freed (mallopt(3), M_MMAP_THRESHOLD), so free a large one once.
     """
-    torch.empty(LARGEST_KEPT, dtype=torch.uint8)
+    torch.empty(LARGEST_KEPT, dtype=torch.uint8, device="cpu")
 
 
 def ordered_edges(

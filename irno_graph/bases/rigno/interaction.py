@@ -84,5 +84,5 @@ class Interaction(nn.Module):
         sent = functional.linear(sender, sender_weight, bias).expand(-1, samples, -1)
         receiver = receiver.expand(-1, samples, -1)
         pieces = edges.pieces(samples, by_graph=len(affines[0].scale) > 1)
-        plan = Plan(pieces, edge is None, edge is None, len(rest), recompute)
+        plan = Plan(pieces, edge is None, len(rest), recompute)
         return exchange(plan, Given(rows, sent, receiver, *affines[0], *affines[1], weights))
