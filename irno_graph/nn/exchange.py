@@ -87,12 +87,10 @@ class _Exchange(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_new: Tensor | None, d_edge: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_new: Tensor, d_edge: Tensor | None) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         given = Given.of(tensors)
         grads = [value.new_zeros(value.shape) for value in tensors]
-        if d_new is None:
-            d_new = torch.zeros_like(given.receiver)
         for piece in ctx.plan.pieces:
             kept = ctx.kept.pop(0) if ctx.kept else _again(ctx.plan, piece, given)
             _backward(ctx.plan, piece, given, Given.of(grads), kept, d_new, d_edge)
@@ -296,7 +294,5 @@ def _norm_backward(d: Tensor, value: Tensor, scale: Tensor, d_scale: Tensor, d_s
     by_sample = d.view(-1, *scale.shape)  # [rows, samples, channels]
     d_shift += by_sample.sum(0)
     d_scale += normed.view_as(by_sample).mul_(by_sample).sum(0)
-    d = (by_sample * scale).view(value.shape)
-    return aten.native_layer_norm_backward(
-        d, value, width, mean, deviation, None, None, [True, False, False]
-    )[0]
+    d, only = (by_sample * scale).view(value.shape), [True, False, False]
+    return aten.native_layer_norm_backward(d, value, width, mean, deviation, None, None, only)[0]
