@@ -19,7 +19,7 @@ def renumbered(graph: Graph, order: Tensor) -> Graph:
     sort = torch.argsort(target * len(order) + source)
     new = graph.clone()
     new.edge_index, new.edge_attr = torch.stack([source, target])[:, sort], graph.edge_attr[sort]
-    new.pos, new.mass, new.face = graph.pos[order], graph.mass[order], position[graph.face]
+    new.pos, new.mass, new.cell_index = graph.pos[order], graph.mass[order], position[graph.cell_index]
     return new
 
 

@@ -1,14 +1,13 @@
 """Graphs: nodes and edges of a mesh with their geometry, sums and derivatives on them."""
 
 from irno_graph.graph.calculus import divergence, gradient, graph_sum, node_graph_index, vorticity
-from irno_graph.graph.geometry import basis_gradients, minimum_image, triangle_areas
+from irno_graph.graph.geometry import minimum_image
 from irno_graph.graph.graph import Graph
 from irno_graph.graph.interpolation import interpolate
 from irno_graph.graph.measure import graph_list, mass_mean, mass_norm
 
 __all__ = [
     "Graph",
-    "basis_gradients",
     "divergence",
     "gradient",
     "graph_list",
@@ -18,6 +17,5 @@ __all__ = [
     "mass_norm",
     "minimum_image",
     "node_graph_index",
-    "triangle_areas",
     "vorticity",
 ]

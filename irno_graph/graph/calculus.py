@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irno_graph.graph.geometry import basis_gradients, triangle_areas
+from irno_graph.graph.cache import per_graph
 from irno_graph.graph.graph import Graph
+from irno_graph.mesh.elements import integrals
 
 
 def node_graph_index(graph: Graph) -> tuple[Tensor, int]:
@@ -30,27 +31,42 @@ def graph_sum(values: Tensor, graph: Graph) -> Tensor:
 def gradient(field: Tensor, graph: Graph) -> Tensor:
     """Gradient `[..., nodes, channels, dim]` of `field` `[..., nodes, channels]`.
 
-    At a node: the mean of the gradients of the P1 interpolant in its triangles, weighted by their areas.
-    Exact for linear functions; second order on regular periodic meshes, first order on irregular ones.
+    At a node: the mean of the gradients of the interpolant in its cells, weighted by their sizes; tangential on curves
+    and surfaces. Exact for linear functions; second order on regular periodic meshes, first order on irregular ones.
 
     Raises:
-        ValueError: if the field does not have the nodes of the graph.
+        ValueError: if the field does not have the nodes of the graph, or the graph has no cells.
     """
     _check_nodes("field", field, graph)
-    areas = triangle_areas(graph.corner_vectors)
-    hats = basis_gradients(graph.corner_vectors)  # [triangles, 3, dim]
-    weights = (hats * areas[:, None, None]).to(field.dtype)
-    first = field[..., graph.face[0], :]
-    # The hats' gradients sum to zero: differences to the first corner lose no digits.
-    second, third = (field[..., graph.face[corner], :] - first for corner in (1, 2))
-    slopes = second[..., None] * weights[:, 1, None] + third[..., None] * weights[:, 2, None]
-    # [..., triangles, channels, dim]
-    total = torch.zeros(len(graph.pos), dtype=areas.dtype, device=areas.device)
-    total = total.index_add(0, graph.face.reshape(-1), areas.repeat(3))
-    result = field.new_zeros(*field.shape, graph.corner_vectors.shape[-1])
-    for corner in range(3):
-        result = result.index_add(-3, graph.face[corner], slopes)
+    result = field.new_zeros(*field.shape, graph.pos.shape[-1])
+    blocks, total = _cell_gradients(graph)
+    for corners, weights in blocks:
+        hats = weights.to(field.dtype)
+        first = field[..., corners[:, 0], :]
+        # The hats' gradients sum to zero: differences to the first corner lose no digits.
+        slopes = torch.zeros((), dtype=field.dtype, device=field.device)
+        for place in range(1, corners.shape[1]):
+            slopes = slopes + (field[..., corners[:, place], :] - first)[..., None] * hats[:, place, None]
+        # [..., cells, channels, dim]
+        for place in range(corners.shape[1]):
+            result = result.index_add(-3, corners[:, place], slopes)
     return result / total.to(field.dtype)[:, None, None]
+
+
+@per_graph
+def _cell_gradients(graph: Graph) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """Corners and integrals of the hats' gradients `[cells, corners, dim]` per type; size of the cells at each node."""
+    device = graph.pos.device
+    total = torch.zeros(len(graph.pos), dtype=torch.float64, device=device)
+    blocks = []
+    for kind, corners, vectors in graph.cells():
+        own = integrals(kind, vectors.cpu().numpy())
+        size = torch.from_numpy(own.load.sum(axis=1)).to(device)
+        total = total.index_add(0, corners.reshape(-1), size.repeat_interleave(corners.shape[1]))
+        blocks.append((corners, torch.from_numpy(own.gradients).to(device)))
+    if not blocks:
+        raise ValueError("`graph` should have cells for a gradient, got a cloud of points: triangulate it.")
+    return blocks, total
 
 
 def vorticity(velocity: Tensor, graph: Graph) -> Tensor:

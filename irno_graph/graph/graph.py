@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from irno_graph.graph.build import (
-    edge_tensors,
-    mesh_of_grid,
-    mesh_of_points,
-    nearest_pairs,
-    pairs_within,
-    tensors_from_mesh,
-)
+from irno_graph.graph.build import COUNTS, KINDS, edge_tensors, tensors_from_mesh
+from irno_graph.graph.grids import mesh_of_grid
+from irno_graph.graph.order import Order, locality_order, renumbered_mesh
+from irno_graph.graph.points import bare_mesh, density_mass, mesh_of_points, nearest_pairs, pairs_within
 from irno_graph.graph.pyg import Data
 from irno_graph.mesh.mesh import Mesh, Period, checked_period
 
@@ -26,10 +23,11 @@ class Graph(Data):
         pos: node positions `[nodes, dim]`, float64.
         edge_index: `[2, edges]`, row 0 the source j, row 1 the target i, sorted by target, then source.
         edge_attr: `[edges, dim + 1]`, float64: pos_j - pos_i by the minimum image, and its length.
-        mass: lumped control areas `[nodes]`, float64, positive; their sum is the area.
-        face: triangles `[3, triangles]`, for gradients and the Laplacian.
-        corner_vectors: corners of the triangles relative to their first, unwrapped, float64
-            `[triangles, 3, dim]`.
+        mass: lumped control lengths, areas or volumes `[nodes]`, float64, positive; their sum is the domain's.
+        cell_kind: type of each cell `[cells]`, a place in `graph.build.KINDS`; see `cells`.
+        cell_index: corners of all cells, one after the other `[corners of all]`.
+        cell_vectors: their positions relative to the first corner of their cell, unwrapped `[corners of all, dim]`.
+        original_index: point of the mesh that each node is `[nodes]`, where the order was changed.
         period: box length per axis, None for an axis that is not periodic; None where no axis is. In a batch
             it is the list of the graphs' periods. Kept as the attribute `box`, one entry per axis always.
 
@@ -40,23 +38,31 @@ class Graph(Data):
     edge_index: Tensor
     edge_attr: Tensor
     mass: Tensor
-    face: Tensor
-    corner_vectors: Tensor
+    cell_kind: Tensor
+    cell_index: Tensor
+    cell_vectors: Tensor
 
     @classmethod
-    def from_mesh(cls, mesh: Mesh) -> Graph:
-        """Nodes are the points, edges the sides of the cells: triangles and quads, plane or on a surface.
+    def from_mesh(cls, mesh: Mesh, *, order: Order | None = None) -> Graph:
+        """Nodes are the points, edges the sides of the cells: curves, surfaces and volumes, mixed types too.
 
-        A quad becomes two triangles in `face`; its diagonal is no edge. Lines and vertices are ignored.
+        Cells below the highest dimension, which mark boundaries, are left out. Nodes keep the order of the points
+        unless `order` is "hilbert" or "cuthill_mckee", which put neighbours near each other in memory;
+        `to_original` undoes it.
 
         Raises:
-            MeshError: for other cells, orphan points, flat or repeated cells, or edges of half a period.
+            MeshError: for orphan points, flat, tangled or repeated cells, or edges of half a period.
 
         >>> Graph.from_mesh(Mesh([[0, 0], [1, 0], [0, 1]], [("triangle", [[0, 1, 2]])])).edge_index
         tensor([[1, 2, 0, 2, 0, 1],
                 [0, 0, 1, 1, 2, 2]])
         """
-        return cls(**tensors_from_mesh(mesh))
+        if order is None:
+            return cls(**tensors_from_mesh(mesh))
+        permutation = locality_order(mesh, order)
+        graph = cls(**tensors_from_mesh(renumbered_mesh(mesh, permutation)))
+        graph.original_index = torch.from_numpy(permutation.copy())
+        return graph
 
     @classmethod
     def from_points(
@@ -67,20 +73,27 @@ class Graph(Data):
         period: Any = None,
         neighbours: int = 8,
         radius: float | None = None,
+        manifold_dim: int | None = None,
     ) -> Graph:
-        """A graph on points of the plane `[points, 2]`.
+        """A graph on points `[points, dim]` of the line, the plane or space.
 
         Edges are those of the Delaunay triangulation ("delaunay"), of the `neighbours` nearest nodes, both
-        ways ("knn"), or of all nodes within `radius` ("radius"). Mass and face always come from the Delaunay
-        triangulation.
+        ways ("knn"), or of all nodes within `radius` ("radius"). Mass and cells come from the Delaunay
+        triangulation, unless `manifold_dim` says that the points sample a curve (1), a surface (2) or a volume (3)
+        that should not be triangulated: then there are no cells, masses come from the density of the points, and the
+        Laplacian from the edges.
 
         Raises:
             ValueError: for an unknown method, wrong shapes, NaN, coincident or too few points.
         """
         if method not in ("delaunay", "knn", "radius"):
             raise ValueError(f"`method` should be 'delaunay', 'knn' or 'radius', got '{method}'.")
-        mesh = mesh_of_points(points, period)
-        tensors = tensors_from_mesh(mesh)
+        if manifold_dim is None:
+            mesh = mesh_of_points(points, period)
+            tensors = tensors_from_mesh(mesh)
+        else:
+            mesh = bare_mesh(points, period)
+            tensors = _cloud_tensors(mesh, method, manifold_dim)
         if method != "delaunay":
             pairs = nearest_pairs(mesh, neighbours) if method == "knn" else pairs_within(mesh, radius)
             tensors |= edge_tensors(tensors["pos"], pairs, mesh.period)
@@ -91,18 +104,55 @@ class Graph(Data):
         """A grid of `shape` (ny, nx) with edges to the 4 neighbours; node iy * nx + ix lies at (x_ix, y_iy).
 
         `extent` is (x length, y length), by default the period or 1. Along a periodic axis the n points lie
-        at i L / n, along another at i L / (n - 1). The P1 Laplacian of the split squares is the 5-point
-        stencil.
+        at i L / n, along another at i L / (n - 1). The Laplacian is the 5-point stencil.
 
         >>> Graph.from_grid((3, 4), period=(1.0, 1.0)).mass.sum()
         tensor(1., dtype=torch.float64)
         """
-        return cls(**tensors_from_mesh(mesh_of_grid(shape, extent, period)))
+        return cls(**tensors_from_mesh(mesh_of_grid(shape, extent, period), pixels=True))
 
     @property
     def dim(self) -> int:
         """Number of coordinates of a node."""
         return int(self.pos.shape[1])
+
+    @property
+    def face(self) -> Tensor:
+        """Triangles `[3, triangles]` of the surface cells, as pictures need them: a quad gives two."""
+        found = [torch.empty(0, 3, dtype=torch.long, device=self.pos.device)]
+        for kind, corners, _ in self.cells():
+            if kind == "triangle":
+                found.append(corners)
+            elif kind in ("quad", "pixel"):
+                found += [corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]]
+        return torch.cat(found).T.contiguous()
+
+    def cells(self) -> list[tuple[str, Tensor, Tensor]]:
+        """Type, corners `[cells, corners]` and their relative positions `[cells, corners, dim]`, per type.
+
+        The types are meshio's, and "pixel" for a quad of a grid. In a batch the cells of all graphs come together.
+        """
+        counts = COUNTS.to(self.cell_kind.device)[self.cell_kind.long()]
+        start = counts.cumsum(0) - counts
+        blocks = []
+        for number, kind in enumerate(KINDS):
+            first = start[self.cell_kind == number]
+            if len(first):
+                rows = first[:, None] + torch.arange(int(COUNTS[number]), device=first.device)
+                blocks.append((kind, self.cell_index[rows], self.cell_vectors[rows]))
+        return blocks
+
+    def to_original(self, field: Tensor) -> Tensor:
+        """`field` `[..., nodes, channels]` in the order of the points that the graph was made from."""
+        order = self._store.get("original_index")
+        if order is None:
+            return field
+        return torch.empty_like(field).index_copy_(-2, order.to(field.device), field)
+
+    def from_original(self, field: Tensor) -> Tensor:
+        """`field` `[..., points, channels]` in the order of the nodes: undoes `to_original`."""
+        order = self._store.get("original_index")
+        return field if order is None else field.index_select(-2, order.to(field.device))
 
     @property
     def period(self) -> Any:
@@ -117,10 +167,29 @@ class Graph(Data):
         self._store["box"] = (None,) * self.dim if period is None else tuple(period)
 
     def key(self) -> str:
-        """Hash (SHA-256) of positions, edges, triangles and period: equal graphs have equal keys."""
+        """Hash (SHA-256) of positions, edges, cells and period: equal graphs have equal keys."""
         digest = hashlib.sha256(f"{self.period}".encode())
-        for tensor in (self.pos, self.edge_index, self.face):
+        for tensor in (self.pos, self.edge_index, self.cell_index, self.cell_kind):
             array = tensor.detach().cpu().contiguous().numpy()
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+
+def _cloud_tensors(mesh: Mesh, method: str, manifold_dim: int) -> dict[str, Any]:
+    """Positions, density masses and no cells."""
+    if not 1 <= manifold_dim <= mesh.dim:
+        raise ValueError(f"`manifold_dim` should be in 1..{mesh.dim}, the coordinates, got {manifold_dim}.")
+    if method == "delaunay":
+        raise ValueError(
+            "`method` should be 'knn' or 'radius' where `manifold_dim` is given, got 'delaunay'."
+        )
+    return {
+        "pos": torch.from_numpy(mesh.points.copy()),
+        "mass": density_mass(mesh, manifold_dim),
+        "cell_index": torch.empty(0, dtype=torch.long),
+        "cell_vectors": torch.empty(0, mesh.dim, dtype=torch.float64),
+        "cell_kind": torch.empty(0, dtype=torch.uint8),
+        "manifold_dim": manifold_dim,
+        "period": mesh.period,
+    }

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-CORNERS = {
-    "vertex": 1,
-    "line": 2,
-    "triangle": 3,
-    "quad": 4,
-    "tetra": 4,
-    "pyramid": 5,
-    "wedge": 6,
-    "hexahedron": 8,
-}
+from irno_graph.mesh.boundary import boundary_mask, tag_mask, tag_names
+from irno_graph.mesh.cells import CELLS
+
+if TYPE_CHECKING:
+    from irno_graph.mesh.audit import Audit
+
+CORNERS = {kind: cell.corners for kind, cell in CELLS.items()}
 
 Period = tuple[float | None, ...] | None
 
@@ -97,6 +94,41 @@ class Mesh:
         for _, corners in self.cells:
             used[corners] = True
         return np.flatnonzero(~used)
+
+    @property
+    def boundary(self) -> np.ndarray:
+        """Whether each point `[points]` lies on the rim or skin of the mesh: on a side of one cell alone."""
+        return boundary_mask(self)
+
+    def tagged(self, *names: str) -> np.ndarray:
+        """Whether each point `[points]` lies in one of the sets or physical groups `names`, or on a cell of one.
+
+        With `torch.from_numpy` a mask for Dirichlet values: `EigenBasis.compute(graph, dirichlet=mask)`.
+
+        Raises:
+            MeshError: if the mesh has no set of that name.
+        """
+        try:
+            return tag_mask(self, *names)
+        except KeyError as error:
+            raise MeshError(
+                f"`names` should be among the mesh's tags {tag_names(self)}, got {error}."
+            ) from None
+
+    def audit(self) -> Audit:
+        """What is wrong or odd in the mesh: orphan points, flat, inverted or repeated cells, and more."""
+        from irno_graph.mesh.audit import audit  # it takes meshes apart, so it knows this class
+
+        return audit(self)
+
+    def repaired(self, **which: bool) -> tuple[Mesh, list[str]]:
+        """A copy in which everything is mended that can be mended safely, and sentences on what was done.
+
+        `which` are the switches of `irno_graph.mesh.repair.repaired`.
+        """
+        from irno_graph.mesh.repair import repaired
+
+        return repaired(self, **which)
 
     def cells_of(self, kind: str) -> np.ndarray:
         """All cells of one type as one array `[cells, corners]`, empty where there are none."""

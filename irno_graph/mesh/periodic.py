@@ -127,11 +127,13 @@ def unwrapped(mesh: Mesh) -> tuple[Mesh, np.ndarray]:
 
 
 def hilbert_order(unit: np.ndarray, bits: int = 16) -> np.ndarray:
-    """Permutation `[points]` that sorts points `[points, 2]` of the unit square along a Hilbert curve.
+    """Permutation `[points]` that sorts points `[points, dim]` of the unit square or cube along a Hilbert curve.
 
     >>> hilbert_order(np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.1]]))
     array([2, 1, 0])
     """
+    if unit.shape[1] != 2:
+        return _hilbert_order(unit, bits)
     x, y = (np.clip(unit.T, 0, 1) * (2**bits - 1)).astype(np.int64)
     rank = np.zeros(len(unit), dtype=np.int64)
     for level in reversed(range(bits)):
@@ -142,6 +144,29 @@ def hilbert_order(unit: np.ndarray, bits: int = 16) -> np.ndarray:
         x, y = np.where(flip, side - 1 - x, x), np.where(flip, side - 1 - y, y)
         x, y = np.where(upper, x, y), np.where(upper, y, x)
         x, y = x & (side - 1), y & (side - 1)
+    return np.argsort(rank, kind="stable")
+
+
+def _hilbert_order(unit: np.ndarray, bits: int) -> np.ndarray:
+    """The same in any dimension, by Skilling's exchanges (AIP Conference Proceedings 707, 2004)."""
+    axes = (np.clip(unit.T, 0, 1) * (2**bits - 1)).astype(np.int64)  # [dim, points]
+    for level in reversed(range(1, bits)):
+        mask = (1 << level) - 1
+        for axis in range(len(axes)):
+            upper = (axes[axis] >> level) & 1 == 1
+            swap = np.where(upper, 0, (axes[0] ^ axes[axis]) & mask)
+            axes[0] ^= np.where(upper, mask, swap)
+            axes[axis] ^= swap
+    for axis in range(1, len(axes)):  # Gray code
+        axes[axis] ^= axes[axis - 1]
+    fold = np.zeros(unit.shape[0], dtype=np.int64)
+    for level in reversed(range(1, bits)):
+        fold ^= np.where((axes[-1] >> level) & 1 == 1, (1 << level) - 1, 0)
+    axes ^= fold
+    rank = np.zeros(unit.shape[0], dtype=np.int64)
+    for level in reversed(range(bits)):
+        for axis in axes:
+            rank = (rank << 1) | ((axis >> level) & 1)
     return np.argsort(rank, kind="stable")
 
 

@@ -130,8 +130,10 @@ def test_lines_and_vertices_are_ignored():
         (SQUARE, [("quad", [[0, 1, 3, 2]])], None, "convex with corners in order, got 1"),
         ([[0, 0], [3, 0], [0.5, 0.5], [0, 3]], [("quad", [[0, 1, 2, 3]])], None, "convex"),
         ([*SQUARE], [("triangle", [[0, 1, 2], [0, 2, 3]])], (2.0, 9.0), "half the period 2.0 of axis 0"),
-        ([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [("tetra", [[0, 1, 2, 3]])], None, "got tetra"),
-        (SQUARE, [("line", [[0, 1], [2, 3]])], None, "should have triangles or quads"),
+        (SQUARE, [("tetra", [[0, 1, 2, 3]])], None, "3 coordinates, got 2"),
+        ([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], [("tetra", [[0, 1, 2, 3]])], None, "positive volume"),
+        (SQUARE, [("polygon5", [[0, 1, 2, 3, 0]])], None, "got polygon5"),
+        (SQUARE, [("vertex", [[0], [1], [2], [3]])], None, "lines, surface or volume cells"),
     ],
 )
 def test_meshes_without_a_graph_are_refused(points, cells, period, said):
@@ -160,7 +162,7 @@ def test_every_method_shares_mass_and_triangles(method, period):
 @pytest.mark.parametrize(
     ("points", "options", "said"),
     [
-        (np.zeros((5, 3)), {}, r"\[points, 2\], got \[5, 3\]"),
+        (np.zeros((5, 4)), {}, r"dim=1, 2 or 3\], got \[5, 4\]"),
         ([[0, 0], [1, np.nan], [1, 1]], {}, "finite"),
         (SQUARE[:2], {}, "at least 3"),
         ([[0, 0], [1, 1], [2, 2]], {}, "triangulate"),
@@ -211,7 +213,7 @@ def test_a_batch_of_two_graphs_is_the_two(graph):
     for index, single in enumerate((graph, grid)):
         back = batch.get_example(index)
         assert back.key() == single.key()
-        assert torch.equal(back.corner_vectors, single.corner_vectors)
+        assert torch.equal(back.cell_vectors, single.cell_vectors)
     first = graph.num_nodes
     assert torch.equal(batch.face[:, graph.face.shape[1] :], grid.face + first)
     assert (batch.edge_index[1].diff() >= 0).all()
