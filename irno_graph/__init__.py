@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from irno_graph import bases, correctors, losses, metrics
     from irno_graph.graph import Graph
-    from irno_graph.mesh import Mesh, MeshError, read_mesh, write_mesh, write_series
+    from irno_graph.mesh import Mesh, MeshError, MeshWarning, read_mesh, write_mesh, write_series
     from irno_graph.refine import IRNO, Refinement, Scaling, Status, load, save
     from irno_graph.rollout import Trajectory, rollout
-    from irno_graph.spectral import EigenBasis
+    from irno_graph.spectral import ChebyshevBank, EigenBasis
 
 __all__ = [
     "IRNO",
+    "ChebyshevBank",
     "EigenBasis",
     "Graph",
     "Mesh",
     "MeshError",
+    "MeshWarning",
     "Refinement",
     "Scaling",
     "Status",
@@ -46,9 +48,9 @@ __all__ = [
 _ROOMS = ("bases", "correctors", "losses", "metrics", "rollout")  # `rollout` is a module that can be called
 _HOMES = {
     "Graph": "graph",
-    "EigenBasis": "spectral",
+    **dict.fromkeys(("ChebyshevBank", "EigenBasis"), "spectral"),
     "Trajectory": "rollout",
-    **dict.fromkeys(("Mesh", "MeshError", "read_mesh", "write_mesh", "write_series"), "mesh"),
+    **dict.fromkeys(("Mesh", "MeshError", "MeshWarning", "read_mesh", "write_mesh", "write_series"), "mesh"),
     **dict.fromkeys(("IRNO", "Refinement", "Scaling", "Status", "load", "save"), "refine"),
 }
 

@@ -24,10 +24,10 @@ ROWS = [
 LEVEL = {room: number for number, row in enumerate(ROWS) for room in row}
 OUTSIDE = {"__init__", "testing"}
 SOLE_IMPORTERS: dict[str, set[str]] = {
-    "meshio": {"mesh/io.py"},
+    "meshio": {"mesh/io.py", "mesh/read_worker.py", "mesh/series.py"},
     "torch_geometric": {"graph/pyg.py"},
     "torch_scatter": set(),
-    "torch_harmonics": set(),
+    "torch_harmonics": {"spectral/sphere.py"},
 }
 
 

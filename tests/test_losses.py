@@ -3,7 +3,13 @@ import torch
 from torch_geometric.data import Batch
 
 from irno_graph.graph import Graph
-from irno_graph.losses import RefinementLoss, SpectralLoss, magnitude_distance, spectrum
+from irno_graph.losses import (
+    ChebyshevSpectralLoss,
+    RefinementLoss,
+    SpectralLoss,
+    magnitude_distance,
+    spectrum,
+)
 from irno_graph.mesh import periodic_box
 
 
@@ -83,3 +89,45 @@ def test_a_batch_gives_the_mean_over_its_graphs(box):
     )
     expected = torch.stack([loss(*part) for part in parts]).mean()
     torch.testing.assert_close(together, expected)
+
+
+def test_the_chebyshev_loss_is_the_loss_of_all_modes(box):
+    """Exactly where the weight is a polynomial (p = 2), and to 0.6 / order where it has a root at 0 (p = 1)."""
+    states = torch.randn(3, 2, box.num_nodes, 2, dtype=torch.float64)
+    truth = torch.randn(2, box.num_nodes, 2, dtype=torch.float64)
+    exact = SpectralLoss(box.num_nodes, p_start=2.0)(states, truth, box)
+    torch.testing.assert_close(
+        ChebyshevSpectralLoss(8, p_start=2.0)(states, truth, box), exact, rtol=1e-9, atol=0
+    )
+    exact = SpectralLoss(box.num_nodes)(states, truth, box)
+    torch.testing.assert_close(ChebyshevSpectralLoss(64)(states, truth, box), exact, rtol=2e-4, atol=0)
+    constant = torch.ones(1, box.num_nodes, 1, dtype=torch.float64)
+    exact = SpectralLoss(box.num_nodes, p_end=1.0)(constant, 0 * constant[0], box)
+    got = ChebyshevSpectralLoss(64, p_end=1.0)(constant, 0 * constant[0], box)
+    torch.testing.assert_close(got, exact, rtol=0.01, atol=0)
+
+
+def test_the_chebyshev_loss_estimates_the_mean_weight_of_a_large_graph():
+    graph = Graph.from_mesh(periodic_box(400, seed=0))
+    states, truth = torch.randn(2, 400, 1, dtype=torch.float64), torch.randn(400, 1, dtype=torch.float64)
+    exact = SpectralLoss(400)(states, truth, graph)
+    torch.testing.assert_close(ChebyshevSpectralLoss()(states, truth, graph), exact, rtol=0.01, atol=0)
+
+
+def test_the_chebyshev_loss_is_differentiable_and_takes_float32(box):
+    truth = torch.randn(box.num_nodes, 1, dtype=torch.float64)
+    states = torch.randn(2, box.num_nodes, 1, dtype=torch.float64, requires_grad=True)
+    loss = ChebyshevSpectralLoss(12)
+    assert torch.autograd.gradcheck(lambda own: loss(own, truth, box), states)
+    single = RefinementLoss(loss)(states.float(), truth.float(), box)
+    torch.testing.assert_close(single.spectral.double(), loss(states, truth, box), rtol=1e-5, atol=0)
+
+
+def test_the_chebyshev_loss_of_a_batch_is_the_mean_over_its_graphs(box):
+    other = Graph.from_mesh(periodic_box(60, seed=4))
+    loss = ChebyshevSpectralLoss(20)
+    states = [torch.randn(2, 3, graph.num_nodes, 1, dtype=torch.float64) for graph in (box, other)]
+    truth = [torch.randn(3, graph.num_nodes, 1, dtype=torch.float64) for graph in (box, other)]
+    together = loss(torch.cat(states, dim=-2), torch.cat(truth, dim=-2), Batch.from_data_list([box, other]))
+    single = [loss(*own) for own in zip(states, truth, (box, other), strict=True)]
+    torch.testing.assert_close(together, torch.stack(single).mean())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from irno_graph.cli import convert, data, demo, evaluate, meshes, rollout, train, version
+from irno_graph.cli import cache, convert, data, demo, evaluate, meshes, rollout, train, version
 
 app = typer.Typer(
     name="irno-graph",
@@ -22,6 +22,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
 app.add_typer(meshes.app, name="mesh")
 app.add_typer(convert.app, name="convert")
+app.add_typer(cache.app, name="cache")
 app.command("version")(version.version)
 
 __all__ = ["app", "main", "run"]

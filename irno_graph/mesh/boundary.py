@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from irno_graph.mesh.cells import CELLS, topological_dim
+from irno_graph.mesh.facets import facets_of
+from irno_graph.mesh.regions import named_cells, named_points
 
 if TYPE_CHECKING:
     from irno_graph.mesh.mesh import Mesh
@@ -17,47 +18,27 @@ def boundary_mask(mesh: Mesh) -> np.ndarray:
 
     The ends of a curve, the rim of a surface, the skin of a volume; nothing where a mesh is closed or periodic.
     """
-    dim = topological_dim(mesh)
     found = np.zeros(len(mesh.points), dtype=bool)
-    facets = [
-        corners[:, list(facet)]
-        for kind, corners in mesh.cells
-        if kind in CELLS and CELLS[kind].dim == dim
-        for facet in CELLS[kind].facets
-    ]
-    for width in {facet.shape[1] for facet in facets}:
-        rows = np.concatenate([facet for facet in facets if facet.shape[1] == width])
-        _, first, uses = np.unique(np.sort(rows, axis=1), axis=0, return_index=True, return_counts=True)
-        found[rows[first[uses == 1]]] = True
+    for facets in facets_of(mesh):
+        found[facets.corners[facets.uses == 1]] = True
     return found
 
 
-def tag_names(mesh: Mesh) -> list[str]:
-    """Names of the mesh's cell sets, point sets and physical groups."""
-    return sorted({name for held in mesh.tags.values() for name in held})
-
-
 def tag_mask(mesh: Mesh, *names: str) -> np.ndarray:
-    """Whether each point `[points]` lies in one of the named sets, or on a cell of one.
+    """Whether each point `[points]` lies in one of the named sets of points, or on a cell of a named set of cells.
 
     Raises:
-        KeyError: if the mesh has no set of a name.
+        KeyError: if the mesh has no set of a name; its argument lists those that it has.
     """
+    cells, points = named_cells(mesh), named_points(mesh)
     found = np.zeros(len(mesh.points), dtype=bool)
     for name in names:
-        cell_sets, point_sets = mesh.tags.get("cell_sets", {}), mesh.tags.get("point_sets", {})
-        groups = mesh.tags.get("field_data", {})
-        if name in point_sets:
-            found[np.asarray(point_sets[name], dtype=np.int64)] = True
-        if name in cell_sets:
-            for (_, corners), chosen in zip(mesh.cells, cell_sets[name], strict=True):
-                if chosen is not None and len(chosen):
-                    found[corners[np.asarray(chosen, dtype=np.int64)]] = True
-        elif name in groups and "gmsh:physical" in mesh.cell_data:
-            number, dim = np.asarray(groups[name]).tolist()[:2]
-            for (kind, corners), ids in zip(mesh.cells, mesh.cell_data["gmsh:physical"], strict=True):
-                if kind in CELLS and CELLS[kind].dim == dim:
-                    found[corners[np.asarray(ids) == number]] = True
-        if not any(name in held for held in (cell_sets, point_sets, groups)):
-            raise KeyError(name)
+        if name not in cells and name not in points:
+            raise KeyError(f"{sorted({*cells, *points})}, got '{name}'")
+        found[points.get(name, [])] = True
+        chosen, start = cells.get(name, np.zeros(0, dtype=np.int64)), 0
+        for _, corners in mesh.cells:
+            own = chosen[(chosen >= start) & (chosen < start + len(corners))] - start
+            found[corners[own]] = True
+            start += len(corners)
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irno_graph.mesh.boundary import boundary_mask, tag_mask, tag_names
+from irno_graph.mesh.boundary import boundary_mask, tag_mask
 from irno_graph.mesh.cells import CELLS
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ Period = tuple[float | None, ...] | None
 
 class MeshError(ValueError):
     """A mesh, or a file that should hold one, is not what it should be."""
+
+
+class MeshWarning(UserWarning):
+    """A mesh was read, but not all that its file says could be kept."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -103,6 +107,7 @@ class Mesh:
     def tagged(self, *names: str) -> np.ndarray:
         """Whether each point `[points]` lies in one of the sets or physical groups `names`, or on a cell of one.
 
+        Names are those of `cell_sets`, `point_sets` and `field_data`, and of numbered regions, as "su2:tag 1".
         With `torch.from_numpy` a mask for Dirichlet values: `EigenBasis.compute(graph, dirichlet=mask)`.
 
         Raises:
@@ -111,9 +116,7 @@ class Mesh:
         try:
             return tag_mask(self, *names)
         except KeyError as error:
-            raise MeshError(
-                f"`names` should be among the mesh's tags {tag_names(self)}, got {error}."
-            ) from None
+            raise MeshError(f"`names` should be among the mesh's tags {error.args[0]}.") from None
 
     def audit(self) -> Audit:
         """What is wrong or odd in the mesh: orphan points, flat, inverted or repeated cells, and more."""

@@ -10,18 +10,17 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.linalg import eigh
-from scipy.sparse import csc_array, eye_array
-from scipy.sparse.linalg import LinearOperator, eigsh, splu
-from threadpoolctl import threadpool_limits
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.linalg import norm
 from torch import Tensor
 
 from irno_graph.graph import Graph
-from irno_graph.spectral.laplacian import DENSE, symmetric_laplacian
-from irno_graph.spectral.store import Modes, cache_directory, cache_file, load_modes, save_modes
+from irno_graph.spectral.laplacian import laplacian
+from irno_graph.spectral.solver import lowest_modes, residual_norms
+from irno_graph.spectral.store import Modes, cache_directory, cache_slot, load_modes, save_modes
 
 SAME = 1e-6  # eigenvalues nearer than this, relatively, are one repeated eigenvalue
-SPARE = 8  # modes computed beyond those asked for, so that no copy of a repeated eigenvalue is missed
+FLAT = 1e-12  # eigenvalues below this share of |L| are 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +28,17 @@ class EigenBasis:
     """L V = M V diag(eigenvalues), V^T M V = I: the `modes` lowest modes of a graph's Laplacian.
 
     Attributes:
-        eigenvalues: `[modes]`, ascending, the lowest 0.
+        eigenvalues: `[modes]`, ascending; as many are 0 as the graph has connected parts.
         vectors: V `[nodes, modes]`.
         mass: diagonal of M `[nodes]`.
+        residuals: |L v - lambda M v| in the norm of M^-1 over lambda `[modes]` (for lambda = 0 over the least
+            positive one); None where they are not known.
     """
 
     eigenvalues: Tensor
     vectors: Tensor
     mass: Tensor
+    residuals: Tensor | None = None
 
     @classmethod
     def compute(
@@ -44,16 +46,26 @@ class EigenBasis:
         graph: Graph,
         modes: int = 128,
         *,
+        dirichlet: Tensor | None = None,
+        intrinsic: bool = False,
         cache: str | os.PathLike[str] | Literal[False] | None = None,
     ) -> EigenBasis:
-        """The `modes` lowest modes, float64, by shift-invert Lanczos or a dense solver.
+        """The `modes` lowest modes, float64: none missing, none twice, residuals checked.
 
-        They are kept on disk, in the directory `cache` (by default $IRNO_GRAPH_CACHE, else the user's cache
-        directory), by the contents of the graph; `cache=False` neither reads nor writes. A file with more
-        modes serves fewer, a damaged one is computed again.
+        They are kept on disk by the contents of the graph and the settings. A file with more modes serves fewer,
+        a damaged one is computed again.
+
+        Args:
+            graph: a single graph.
+            modes: how many.
+            dirichlet: nodes where the modes vanish, boolean `[nodes]`; the others are free.
+            intrinsic: use the intrinsic Delaunay triangulation of the graph's triangles.
+            cache: directory of the files, by default $IRNO_GRAPH_CACHE, else the user's cache directory; False
+                neither reads nor writes.
 
         Raises:
-            ValueError: if `modes` is not in 1..nodes or `graph` is a batch.
+            ValueError: if `modes` is not in 1..free nodes, `graph` is a batch, or `dirichlet` is no such mask.
+            EigenError: if modes are missing or have residuals above 1e-7.
 
         >>> grid = Graph.from_grid((8, 8), period=(1.0, 1.0))
         >>> EigenBasis.compute(grid, modes=5, cache=False).eigenspaces
@@ -61,19 +73,27 @@ class EigenBasis:
         """
         nodes = len(graph.pos)
         if getattr(graph, "batch", None) is not None:
-            raise ValueError("`graph` should be a single graph, got a batch: compute one basis per graph.")
-        if not 1 <= modes <= nodes:
-            raise ValueError(f"`modes` should be in 1..{nodes} (the nodes of the graph), got {modes}.")
-        file = None
+            raise ValueError(
+                "`graph` should be a single graph, got a batch: call `eigenbases(batch, modes)`."
+            )
+        free = _free_nodes(dirichlet, nodes)
+        if not 1 <= modes <= len(free):
+            raise ValueError(
+                f"`modes` should be in 1..{len(free)} (the free nodes of the graph), got {modes}."
+            )
+        slot = None
         if cache is not False:
-            file = cache_file(graph, Path(cache) if cache is not None else cache_directory())
-        found = load_modes(file, nodes, modes) if file else None
+            settings = b"" if len(free) == nodes else free.tobytes()
+            directory = Path(cache) if cache is not None else cache_directory()
+            slot = cache_slot(graph, directory, settings + (b" intrinsic" if intrinsic else b""))
+        found = load_modes(slot, nodes, modes) if slot else None
         if found is None:
-            found = _solve(graph, modes)
-            if file:
-                save_modes(file, found)
-        eigenvalues, vectors = (torch.from_numpy(array).to(graph.pos.device) for array in found)
-        return cls(eigenvalues, vectors, graph.mass.clone())
+            found = _solve(graph, modes, free, intrinsic)
+            if slot:
+                save_modes(slot, found)
+        device = graph.pos.device
+        eigenvalues, vectors, residuals = (torch.from_numpy(array).to(device) for array in found)
+        return cls(eigenvalues, vectors, graph.mass.clone(), residuals)
 
     def __post_init__(self) -> None:
         nodes, modes = len(self.mass), len(self.eigenvalues)
@@ -84,9 +104,9 @@ class EigenBasis:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> EigenBasis:
         """A copy on `device`, in `dtype`."""
-        return EigenBasis(
-            *(tensor.to(device, dtype) for tensor in (self.eigenvalues, self.vectors, self.mass))
-        )
+        residuals = None if self.residuals is None else self.residuals.to(device, dtype)
+        eigenvalues, vectors = self.eigenvalues.to(device, dtype), self.vectors.to(device, dtype)
+        return EigenBasis(eigenvalues, vectors, self.mass.to(device, dtype), residuals)
 
     @property
     def frequencies(self) -> Tensor:
@@ -152,26 +172,30 @@ def _check(values: Tensor, name: str, axis: str, count: int) -> None:
         )
 
 
-def _solve(graph: Graph, modes: int) -> Modes:
-    """Eigenvalues (clipped at 0) and M-orthonormal vectors; the largest entry of a vector is positive."""
-    matrix = symmetric_laplacian(graph)
-    nodes = matrix.shape[0]
-    with threadpool_limits(1, user_api="blas"):
-        if nodes <= DENSE or 3 * modes > nodes:
-            eigenvalues, vectors = eigh(matrix.toarray())
-        else:
-            eigenvalues, vectors = _shift_invert(matrix, modes + SPARE, shift=1.0 / float(graph.mass.sum()))
-    order = np.argsort(eigenvalues, kind="stable")[:modes]
-    eigenvalues = np.maximum(eigenvalues[order], 0.0)
-    vectors = vectors[:, order] / np.sqrt(graph.mass.cpu().numpy())[:, None]
-    peak = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
-    return eigenvalues, np.ascontiguousarray(vectors * np.where(peak < 0, -1.0, 1.0))
+def _free_nodes(dirichlet: Tensor | None, nodes: int) -> np.ndarray:
+    if dirichlet is None:
+        return np.arange(nodes)
+    if dirichlet.dtype != torch.bool or dirichlet.shape != (nodes,):
+        raise ValueError(
+            f"`dirichlet` should be a boolean mask [nodes={nodes}], got {dirichlet.dtype} {list(dirichlet.shape)}."
+        )
+    return np.flatnonzero(~dirichlet.cpu().numpy())
 
 
-def _shift_invert(matrix: csc_array, count: int, shift: float) -> Modes:
-    """The lowest `count` modes by Lanczos on (matrix + shift)^-1, from a fixed start."""
-    nodes = matrix.shape[0]
-    factors = splu(csc_array(matrix + shift * eye_array(nodes)), options={"SymmetricMode": True})
-    inverse = LinearOperator((nodes, nodes), matvec=factors.solve, dtype=np.float64)
-    start = np.random.default_rng(0).standard_normal(nodes)
-    return eigsh(matrix, k=count, sigma=-shift, which="LM", OPinv=inverse, v0=start, tol=0)
+def _solve(graph: Graph, modes: int, free: np.ndarray, intrinsic: bool) -> Modes:
+    """Eigenvalues (clipped at 0), M-orthonormal vectors whose largest entry is positive, and residuals."""
+    stiffness = laplacian(graph, intrinsic=True) if intrinsic else laplacian(graph)
+    root = np.sqrt(graph.mass.detach().cpu().numpy())
+    matrix = csr_array(diags_array(1 / root) @ stiffness @ diags_array(1 / root))
+    positions = graph.pos.detach().cpu().numpy()
+    if len(free) < len(root):
+        matrix, positions = csr_array(matrix[free][:, free]), positions[free]
+    eigenvalues, own = lowest_modes(matrix, modes, positions)
+    eigenvalues = np.where(eigenvalues > FLAT * norm(matrix, 1), eigenvalues, 0.0)
+    residuals = residual_norms(matrix, (eigenvalues, own))
+    rows = np.zeros((modes, len(root)))
+    rows[:, free] = own.T
+    rows /= root
+    peak = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
+    rows *= np.where(peak < 0, -1.0, 1.0)
+    return Modes(eigenvalues, rows.T, residuals)

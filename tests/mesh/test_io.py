@@ -1,10 +1,12 @@
 """Files: what is written comes back, what is no mesh is refused, series open with the right picture."""
 
+from pathlib import Path
+
 import meshio
 import numpy as np
 import pytest
 
-from irno_graph.mesh import Mesh, MeshError, periodic_box, read_mesh, write_mesh, write_series
+from irno_graph.mesh import Mesh, MeshError, MeshWarning, periodic_box, read_mesh, write_mesh, write_series
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_a_physical_name_of_gmsh_is_a_tag(tmp_path):
 def test_points_of_volumes_keep_a_zero_third_coordinate(tmp_path):
     mesh = Mesh(np.zeros((4, 3)), [("tetra", [[0, 1, 2, 3]])])
     write_mesh(tmp_path / "a.vtu", mesh)
-    assert read_mesh(tmp_path / "a.vtu").dim == 3
+    assert read_mesh(tmp_path / "a.vtu", audited=False).dim == 3
 
 
 @pytest.mark.parametrize("name", ["a.vtu", "a.msh", "a.xdmf", "a.stl", "a.nonsense", "a"])
@@ -134,3 +136,103 @@ def test_series_of_wrong_shape_or_suffix_are_refused(box, tmp_path):
         write_series(tmp_path / "a.xdmf", box, [0.0, 1.0], {"u": np.zeros((3, 64))})
     with pytest.raises(MeshError, match=r"\.xdmf or \.pvd"):
         write_series(tmp_path / "a.gif", box, [0.0], {"u": np.zeros((1, 64))})
+
+
+COMPLETE = [".vtu", ".vtk", ".xdmf", ".msh"]
+
+
+def tagged():
+    points = np.random.default_rng(0).random((7, 2))
+    cells = [("triangle", [[0, 1, 2], [1, 2, 3]]), ("triangle", [[2, 3, 4]]), ("quad", [[3, 4, 5, 6]])]
+    point_data = {
+        "flag": np.arange(7, dtype=np.int32),
+        "on": np.arange(7) % 2 == 0,
+        "two words": np.arange(7.0),
+        "pair": np.random.default_rng(1).random((7, 2)),
+        "small": np.arange(7, dtype=np.float32),
+        "": np.arange(7.0),
+    }
+    cell_data = {"id": [np.array([4, 5]), np.array([6]), np.array([7])]}
+    tags = {
+        "cell_sets": {"left wall": [np.array([1]), np.array([], dtype=int), np.array([0])]},
+        "point_sets": {"inlet": np.array([2, 4])},
+        "field_data": {"fluid": np.array([5, 2]), "speed": np.array([0.25])},
+    }
+    return Mesh(points, cells, point_data, cell_data, tags, period=(None, 2.0))
+
+
+@pytest.mark.parametrize("suffix", COMPLETE)
+def test_the_complete_formats_lose_nothing(suffix, tmp_path):
+    mesh = tagged()
+    write_mesh(tmp_path / f"a{suffix}", mesh)
+    back = read_mesh(tmp_path / f"a{suffix}", audited=False)
+    assert back.period == mesh.period
+    assert [(kind, block.tolist()) for kind, block in back.cells] == [
+        (kind, block.tolist()) for kind, block in mesh.cells
+    ]
+    made = {"gmsh:physical", "gmsh:geometrical"}
+    assert set(back.point_data) == set(mesh.point_data)
+    assert set(back.cell_data) - made == set(mesh.cell_data)
+    for name, values in mesh.point_data.items():
+        assert np.array_equal(back.point_data[name], values)
+        assert back.point_data[name].dtype == values.dtype
+    assert [block.tolist() for block in back.cell_data["id"]] == [[4, 5], [6], [7]]
+    assert [block.tolist() for block in back.tags["cell_sets"]["left wall"]] == [[1], [], [0]]
+    assert back.tags["point_sets"]["inlet"].tolist() == [2, 4]
+    assert {name: list(values) for name, values in back.tags["field_data"].items()} == {
+        "fluid": [5, 2],
+        "speed": [0.25],
+    }
+
+
+@pytest.mark.parametrize("suffix", COMPLETE)
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_number_of_coordinates_comes_back(suffix, dim, tmp_path):
+    write_mesh(
+        tmp_path / f"a{suffix}", Mesh(np.eye(4)[:, :dim] * [1, 1, 0][:dim], [("line", [[0, 1], [1, 3]])])
+    )
+    assert read_mesh(tmp_path / f"a{suffix}", audited=False).dim == dim
+
+
+@pytest.mark.parametrize("suffix", COMPLETE)
+def test_a_physical_name_of_gmsh_is_a_cell_set_in_every_complete_format(suffix, tmp_path):
+    source = read_mesh(Path(__file__).parent / "files" / "periodic_gmsh41.msh")
+    write_mesh(tmp_path / f"a{suffix}", source)
+    back = read_mesh(tmp_path / f"a{suffix}")
+    for mesh in (source, back):
+        assert [len(block) for block in mesh.tags["cell_sets"]["walls"]] == [4, 4, 0]
+    assert back.tags["field_data"]["fluid"].tolist() == [7, 2]
+    for name, blocks in source.cell_data.items():
+        assert all(np.array_equal(*pair) for pair in zip(blocks, back.cell_data[name], strict=True))
+
+
+@pytest.mark.parametrize("suffix", [".xdmf", ".pvd"])
+def test_series_hold_mixed_cells_and_cell_data_and_a_crash_leaves_nothing(suffix, tmp_path):
+    points = [[0, 0], [1, 0], [1, 1], [0, 1], [2, 0.5]]
+    cells = [("quad", [[0, 1, 2, 3]]), ("triangle", [[1, 4, 2]])]
+    mesh = Mesh(points, cells, cell_data={"id": [np.array([7]), np.array([8])]})
+    bad = np.full((1, 5), None)
+    with pytest.raises(Exception, match=r".*"):
+        write_series(tmp_path / f"a{suffix}", mesh, [0.0], {"u": bad})
+    assert not list(tmp_path.iterdir())
+    write_series(tmp_path / f"a{suffix}", mesh, [0.0], {"u": np.arange(5.0)[None]})
+    if suffix == ".pvd":
+        raw = meshio.read(tmp_path / "a_00000.vtu")
+        assert [block.tolist() for block in raw.cell_data["id"]] == [[7], [8]]
+        return
+    with meshio.xdmf.TimeSeriesReader(tmp_path / "a.xdmf") as series:
+        series.read_points_cells()
+        _, _, data = series.read_data(0)
+    assert np.concatenate(data["id"]).tolist() == [7, 8]
+
+
+def test_what_makes_results_wrong_is_a_warning_that_can_be_left_out(tmp_path):
+    mesh = Mesh([[0, 0], [1, 0], [0, 1], [5, 5.0]], [("triangle", [[0, 1, 2]])])
+    write_mesh(tmp_path / "a.vtu", mesh)
+    with pytest.warns(MeshWarning, match=r"1 points in no cell of the highest dimension \(first: 3\)"):
+        found = read_mesh(tmp_path / "a.vtu")
+    assert not found.audit().ok
+    mended, done = found.repaired()
+    assert mended.audit().ok
+    assert len(done) == 1
+    assert len(read_mesh(tmp_path / "a.vtu", audited=False).points) == 4
