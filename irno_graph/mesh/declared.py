@@ -201,7 +201,7 @@ def _su2(stream: BinaryIO, file: Path) -> Counts:
 
 
 def _netgen(stream: BinaryIO, file: Path) -> Counts:
-    cells = "pointelements|edgesegments(?:gi2?)?|surfaceelements(?:gi|uv)?|volumeelements"
+    cells = "pointelements|edgesegments(?:gi[23]?)?|surfaceelements(?:gi|uv)?|volumeelements"
     return _sections(stream, "points", cells)
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import os
 import pickle
 import warnings
 from typing import Any
 
+NEWER_NETGEN = (
+    "edgedescriptors",
+    "edgesegmentsgi3",
+    "face_transparencies",
+    "facedescriptors",
+    "identificationnames",
+)
 FIELDS = ("point_data", "cell_data", "field_data", "point_sets", "cell_sets", "gmsh_periodic", "info")
 
 
@@ -24,7 +32,7 @@ def read_fields(path: str) -> dict[str, Any]:
             contextlib.redirect_stderr(said),
         ):
             warnings.simplefilter("ignore")
-            raw = meshio.read(path)
+            raw = meshio.read(*_source(path))
     except MemoryError:
         return {"error": "it asks for more memory than a file of its size should need"}
     except (Exception, SystemExit) as error:  # some readers call sys.exit, and parsers raise what they like
@@ -32,6 +40,37 @@ def read_fields(path: str) -> dict[str, Any]:
         return {"error": reason or type(error).__name__}
     cells = [(block.type, block.data) for block in raw.cells]
     return {"points": raw.points, "cells": cells, **{name: getattr(raw, name) for name in FIELDS}}
+
+
+def _source(path: str) -> tuple[Any, ...]:
+    """What meshio is to read: a path or, for Netgen, what meshio knows of the file."""
+    if not path.lower().endswith((".vol", ".vol.gz")):
+        return (path,)
+    opener: Any = gzip.open if path.lower().endswith(".gz") else open
+    with opener(path, "rt") as file:
+        return io.StringIO("\n".join(known_netgen(file.read().splitlines()))), "netgen"
+
+
+def known_netgen(lines: list[str]) -> list[str]:
+    """The lines of a Netgen file without the sections that came after meshio, its edges in the older form.
+
+    `edgesegmentsgi3` has the points first and last the edge's place among the descriptors, counted from 0.
+    """
+    kept, place = [], 0
+    while place < len(lines):
+        word = lines[place].strip()
+        if word not in NEWER_NETGEN:
+            kept.append(lines[place])
+            place += 1
+            continue
+        count = int(lines[place + 1])
+        rows = lines[place + 2 : place + 2 + count]
+        if word == "edgesegmentsgi3":
+            ends = [row.split() for row in rows]
+            kept += ["edgesegments", str(count)]
+            kept += [f"{int(row[-1]) + 1} 0 {row[0]} {row[1]}" for row in ends]
+        place += 2 + count
+    return kept
 
 
 def limit_memory(budget: int) -> None:

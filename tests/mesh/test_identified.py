@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, MeshError, read_mesh, write_mesh
 from irno_graph.mesh.corners import linear_kind, straight
 from irno_graph.mesh.identified import merged
@@ -105,3 +106,18 @@ def test_a_polygon_is_refused_by_name():
     fields = {**as_fields(*grid(4)), "cells": [("polygon", np.arange(5)[None])]}
     with pytest.raises(MeshError, match="got polygon: split"):
         straight(fields, "a")
+
+
+def test_a_file_of_todays_netgen_becomes_a_torus_with_named_sides():
+    # Made by Netgen 6.2.2608: the unit square, its upper and left sides copies of the others.
+    mesh = read_mesh(FILES / "periodic_netgen.vol")
+    assert mesh.period == (1.0, 1.0)
+    assert len(mesh.cells_of("triangle")) == 2 * len(mesh.points) == 58
+    graph = Graph.from_mesh(mesh)
+    assert float(graph.mass.sum()) == pytest.approx(1.0, rel=1e-12)
+    assert graph.num_nodes - graph.num_edges // 2 + len(mesh.cells_of("triangle")) == 0
+    assert not mesh.boundary.any()
+    apart = read_mesh(FILES / "periodic_netgen.vol", merge_periodic=False)
+    for name, axis, place in (("lower", 1, 0), ("right", 0, 1), ("upper", 1, 1), ("left", 0, 0)):
+        assert np.array_equal(apart.tagged(name), apart.points[:, axis] == place)
+    assert np.array_equal(mesh.tagged("left"), mesh.tagged("right"))
