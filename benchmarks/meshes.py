@@ -28,7 +28,7 @@ SIZES = (4_096, 16_384, 65_536, 262_144, 1_048_576)
 NAMES = {
     "write_vtu": "write VTU",
     "read_vtu": "read VTU",
-    "read_msh": "read Gmsh 4.1",
+    "read_msh": "read Gmsh 2.2",
     "audit": "audit",
     "graph": "graph",
     "graph_hilbert": "graph, Hilbert order",
