@@ -54,12 +54,13 @@ def info(
 def convert(
     source: Annotated[Path, typer.Argument(help="Mesh file in any format that meshio reads.")],
     target: Annotated[Path, typer.Argument(help="Mesh file to write; its suffix says the format.")],
+    lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format does not hold.")] = False,
 ) -> None:
     """Read a mesh file and write it in another format."""
     from irno_graph.mesh import read_mesh, write_mesh
 
     found = read_mesh(source)
-    write_mesh(target, found)
+    write_mesh(target, found, lossy=lossy)
     say_files([(repr(found), target)])
 
 

@@ -128,5 +128,5 @@ def check_holds(form: Format, mesh: Mesh, name: str) -> None:
         advice = f"write {', '.join(able[:4])} instead, or" if able else "change the mesh, or"
         raise MeshError(
             f"`{name}` should be written in a format that holds all of the mesh, but '{form.name}' would "
-            f"lose {', '.join(lost)}: {advice} accept the loss with `lossy=True`."
+            f"lose {', '.join(lost)}: {advice} accept the loss with `lossy=True` (`--lossy`)."
         )

@@ -109,3 +109,15 @@ def test_convert_keeps_the_mesh(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert back.period == box.period
     assert run(["mesh", "convert", str(tmp_path / "a.vtu"), str(tmp_path / "a.nonsense")]) == 2
     assert run(["mesh", "convert", str(tmp_path / "none.vtu"), str(tmp_path / "b.vtk")]) == 2
+
+
+def test_convert_loses_something_only_when_told_to(tmp_path: Path) -> None:
+    box = periodic_box(64, seed=1)
+    write_mesh(tmp_path / "a.vtu", box)
+    target = tmp_path / "a.off"
+    assert run(["mesh", "convert", str(tmp_path / "a.vtu"), str(target)]) == 2
+    assert not target.exists()
+    assert run(["mesh", "convert", str(tmp_path / "a.vtu"), str(target), "--lossy"]) == 0
+    back = read_mesh(target)
+    assert back.period is None
+    assert np.array_equal(back.cells_of("triangle"), box.cells_of("triangle"))
