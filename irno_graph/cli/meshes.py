@@ -59,7 +59,7 @@ def convert(
     """Read a mesh file and write it in another format."""
     from irno_graph.mesh import read_mesh, write_mesh
 
-    found = read_mesh(source)
+    found = read_mesh(source, audited=False)
     write_mesh(target, found, lossy=lossy)
     say_files([(repr(found), target)])
 

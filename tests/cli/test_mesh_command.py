@@ -118,6 +118,6 @@ def test_convert_loses_something_only_when_told_to(tmp_path: Path) -> None:
     assert run(["mesh", "convert", str(tmp_path / "a.vtu"), str(target)]) == 2
     assert not target.exists()
     assert run(["mesh", "convert", str(tmp_path / "a.vtu"), str(target), "--lossy"]) == 0
-    back = read_mesh(target)
+    back = read_mesh(target, audited=False)  # without its period it is drawn across the box
     assert back.period is None
     assert np.array_equal(back.cells_of("triangle"), box.cells_of("triangle"))
