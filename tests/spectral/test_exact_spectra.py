@@ -11,6 +11,7 @@ from scipy.special import jn_zeros, jnp_zeros
 
 from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, periodic_box
+from irno_graph.mesh.elements import rule
 from irno_graph.spectral import laplacian
 from irno_graph.spectral.laplacian import symmetric_laplacian
 from irno_graph.testing import assert_converges
@@ -121,15 +122,24 @@ def test_an_independent_library_has_the_same_matrices(name):
         "triangle": (skfem.MeshTri, skfem.ElementTriP1),
         "quad": (skfem.MeshQuad, skfem.ElementQuad1),
         "tetra": (skfem.MeshTet, skfem.ElementTetP1),
+        "hexahedron": (skfem.MeshHex, skfem.ElementHex1),
+        "wedge": (skfem.MeshWedge1, skfem.ElementWedge1),
     }
     mesh = CASES[name][0](CASES[name][1][0])
     ((kind, cells),) = mesh.cells
     if kind not in kinds:
-        pytest.skip(f"scikit-fem numbers the corners of '{kind}' in another way or lacks it")
+        pytest.skip(f"scikit-fem has no '{kind}'")
+    if kind == "hexahedron":
+        cells = cells[:, [0, 4, 3, 1, 7, 5, 2, 6]]
+    order: dict = {"intorder": 2}
+    if kind == "wedge":  # its stiffness is no polynomial: equal at equal points of quadrature
+        weights, values, _ = rule("wedge")
+        places = values @ np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1.0]])
+        order = {"quadrature": (places.T.copy(), weights)}
     from skfem.models.poisson import laplace, mass
 
     made, element = kinds[kind]
-    basis = skfem.Basis(made(mesh.points.T.copy(), cells.T.copy(), sort_t=False), element(), intorder=2)
+    basis = skfem.Basis(made(mesh.points.T.copy(), cells.T.copy(), sort_t=False), element(), **order)
     graph = Graph.from_mesh(mesh)
     assert np.allclose(laplacian(graph).toarray(), laplace.assemble(basis).toarray(), atol=1e-12)
     rows = np.asarray(mass.assemble(basis).sum(axis=1)).ravel()
@@ -162,14 +172,12 @@ def test_the_intrinsic_laplacian_of_a_torus_is_that_of_its_periodic_delaunay_tri
     good = Graph.from_points(points, period=(1.0, 1.0))
     face = good.face.T.numpy()
     bad = face.copy()
-    vectors = good.cells()[0][2].numpy()
     for first in range(0, 40):  # flip convex pairs away from the Delaunay triangulation
         bad = _flip_one(bad, points, first)
     assert not np.array_equal(bad, face)
     worse = Graph.from_mesh(Mesh(points, [("triangle", bad)], period=(1.0, 1.0)))
     assert np.abs(laplacian(worse) - laplacian(good)).max() > 0.1
     assert np.allclose(laplacian(worse, intrinsic=True).toarray(), laplacian(good).toarray(), atol=1e-9)
-    assert vectors.shape == (300, 3, 2)
 
 
 def test_an_independent_library_has_the_same_intrinsic_laplacian():
