@@ -11,17 +11,20 @@ from scipy.sparse.linalg import SuperLU, splu
 
 Modes = tuple[np.ndarray, np.ndarray]  # eigenvalues [modes], vectors [nodes, modes]
 
-CONVERGED = 1e-10  # relative residual in the shifted inverse at which a Ritz pair counts
+COLUMNS = 8192  # of the basis at a time, where it is multiplied by small matrices
+PANEL = 8  # columns that SuperLU works on at once
+CONVERGED = 1e-9  # relative residual in the shifted inverse at which a Ritz pair counts
 
 
 class EigenError(ValueError):
     """The eigensolver missed modes, or found some to too few digits."""
 
 
-def factorised(matrix: csr_array, shift: float) -> SuperLU:
-    """L U = A - shift, pivots on the diagonal."""
+def factorised(matrix: csr_array, shift: float, order: str = "MMD_AT_PLUS_A") -> SuperLU:
+    """L U = A - shift, pivots on the diagonal; `order` "NATURAL" eliminates in the order of the rows."""
     shifted = csc_array(matrix - shift * eye_array(matrix.shape[0]))
-    return splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    options = {"SymmetricMode": True}
+    return splu(shifted, permc_spec=order, diag_pivot_thresh=0.0, panel_size=PANEL, options=options)
 
 
 def negative_pivots(factors: SuperLU) -> int:
@@ -90,7 +93,7 @@ def nearest_modes(factors: SuperLU, shift: float, count: int, block: int) -> Mod
     nodes = factors.shape[0]
     capacity = min(nodes // block * block, 4 * count + 20 * block)
     space = Krylov.start(nodes, capacity, block)
-    check = count + count // 3 + 3 * block
+    check = 2 * count + 12 * block  # most often enough or nearly so
     while True:
         space.grow(factors, block)
         full = space.size + 2 * block > capacity
@@ -108,10 +111,30 @@ def nearest_modes(factors: SuperLU, shift: float, count: int, block: int) -> Mod
         check = space.size + max(2 * block, (count - done) // 2)
     keep = np.argsort(shift + 1.0 / values[: min(done, count + 2 * block)])
     mixed = np.concatenate([rotation[:, keep], coupling[:, keep] / values[keep]])
-    vectors = (mixed.T @ space.basis[: space.size + block]).T
-    return shift + 1.0 / values[keep], orthonormal(vectors / np.linalg.norm(vectors, axis=0))
+    return shift + 1.0 / values[keep], orthonormal(mixed.T, space.basis[: space.size + block])
 
 
-def orthonormal(vectors: np.ndarray) -> np.ndarray:
-    """`vectors` `[nodes, modes]`, nearly orthonormal, made so with the least change (Newton-Schulz)."""
-    return vectors @ (1.5 * np.eye(vectors.shape[1]) - 0.5 * vectors.T @ vectors)
+def orthonormal(mixed: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """`mixed @ basis`, transposed to `[nodes, modes]`: nearly orthogonal vectors, made orthonormal.
+
+    The change is the least one (a step of Newton and Schulz). It overwrites the first rows of `basis`.
+
+    Args:
+        mixed: `[modes, vectors]`.
+        basis: `[vectors, nodes]`.
+    """
+    modes = len(mixed)
+    gram = np.zeros((modes, modes))
+    for part in _column_parts(basis):
+        basis[:modes, part] = mixed @ basis[:, part]
+        gram += basis[:modes, part] @ basis[:modes, part].T
+    size = 1.0 / np.sqrt(gram.diagonal())
+    change = (1.5 * np.eye(modes) - 0.5 * size[:, None] * gram * size) * size
+    vectors = np.empty((basis.shape[1], modes))
+    for part in _column_parts(basis):
+        vectors[part] = (change @ basis[:modes, part]).T
+    return vectors
+
+
+def _column_parts(basis: np.ndarray) -> list[slice]:
+    return [slice(start, start + COLUMNS) for start in range(0, basis.shape[1], COLUMNS)]

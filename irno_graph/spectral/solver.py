@@ -9,10 +9,13 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import norm
 from threadpoolctl import threadpool_limits
 
+from irno_graph.spectral.dissection import dissection
 from irno_graph.spectral.krylov import EigenError, Modes, factorised, nearest_modes, negative_pivots
 from irno_graph.spectral.laplacian import DENSE
 
 BLOCK = 4  # vectors per Lanczos step: one pass over the basis and the factors serves all of them
+FEW = 32  # modes up to which steps of half as many vectors need fewer of them
+LARGE = 10_000  # nodes from which on nested dissection leaves smaller factors than minimum degree, and sooner
 SMALL = 2048  # nodes up to which the dense solver is the last resort
 TOLERANCE = 1e-7  # relative residual of a mode that is accepted
 
@@ -92,10 +95,23 @@ def _connected(matrix: csr_array, count: int, positions: np.ndarray) -> Modes:
     nodes = matrix.shape[0]
     if nodes <= DENSE or 3 * count > nodes:
         return _dense(matrix, count)
+    if nodes < LARGE:
+        return _counted(matrix, count, positions, "MMD_AT_PLUS_A")
+    order = dissection(matrix, positions)
+    eigenvalues, own = _counted(csr_array(matrix[order][:, order]), count, positions, "NATURAL")
+    vectors = np.empty_like(own)
+    vectors[order] = own
+    return eigenvalues, vectors
+
+
+def _counted(matrix: csr_array, count: int, positions: np.ndarray, elimination: str) -> Modes:
+    """The lowest modes, checked by the inertia of a second factorisation in the order of the first."""
+    nodes, reason = matrix.shape[0], ""
     shift = -0.1 / float((np.ptp(positions, axis=0) ** 2).sum())
-    reason = ""
-    for block in (BLOCK, 4 * BLOCK, 16 * BLOCK):
-        factors = factorised(matrix, shift)
+    few = BLOCK // 2 if count <= FEW else BLOCK
+    for block in (few, 4 * BLOCK, 16 * BLOCK):
+        factors = factorised(matrix, shift, elimination)
+        order = np.argsort(factors.perm_c)
         try:
             eigenvalues, vectors = nearest_modes(factors, shift, count, block)
         except EigenError as error:
@@ -104,7 +120,7 @@ def _connected(matrix: csr_array, count: int, positions: np.ndarray) -> Modes:
         del factors
         inside = _before_gap(eigenvalues, count)
         cut = 0.5 * (eigenvalues[inside - 1] + eigenvalues[inside])
-        below = negative_pivots(factorised(matrix, cut))
+        below = negative_pivots(factorised(csr_array(matrix[order][:, order]), cut, "NATURAL"))
         if below == inside:
             return eigenvalues[:count], vectors[:, :count]
         reason = (
