@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := datagen,rigno,viz,dev
+# torch-harmonics has wheels for one minor version of torch each, torch-scatter is compiled against it.
+PINNED := 'torch==2.14.*' 'torch-harmonics==0.9.3'
+PINNED_BIN := .venv-extras/bin
 
-.PHONY: demo test setup lint types clean
+.PHONY: demo test test-extras setup lint types clean
 
 setup: .venv/.installed
 
@@ -19,6 +22,17 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+.venv-extras/.installed: pyproject.toml
+	test -x $(PINNED_BIN)/python || $(PYTHON) -m venv .venv-extras
+	$(PINNED_BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	MAX_JOBS=2 FORCE_CUDA=0 FORCE_ONLY_CPU=1 \
+	  $(PINNED_BIN)/uv pip install --python $(PINNED_BIN)/python --editable '.[sphere,scatter,$(EXTRAS)]' $(PINNED)
+	touch $@
+
+test-extras: .venv-extras/.installed
+	$(PINNED_BIN)/python -c 'import torch_harmonics, torch_scatter'  # else all tests of them would be skipped
+	$(PINNED_BIN)/python -m pytest -m extras tests
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -27,4 +41,4 @@ types: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv .venv-extras demo-output

@@ -26,7 +26,7 @@ OUTSIDE = {"__init__", "testing"}
 SOLE_IMPORTERS: dict[str, set[str]] = {
     "meshio": {"mesh/io.py", "mesh/read_worker.py", "mesh/series.py"},
     "torch_geometric": {"graph/pyg.py"},
-    "torch_scatter": set(),
+    "torch_scatter": {"nn/segment.py"},
     "torch_harmonics": {"spectral/sphere.py"},
 }
 
