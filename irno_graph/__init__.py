@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from irno_graph import bases, correctors, losses, metrics
     from irno_graph.graph import Graph
     from irno_graph.mesh import Mesh, MeshError, MeshWarning, read_mesh, write_mesh, write_series
-    from irno_graph.refine import IRNO, Refinement, Scaling, Status, load, save
+    from irno_graph.refine import IRNO, Dirichlet, Refinement, Scaling, Status, load, save
     from irno_graph.rollout import Trajectory, rollout
     from irno_graph.spectral import ChebyshevBank, EigenBasis
 
 __all__ = [
     "IRNO",
     "ChebyshevBank",
+    "Dirichlet",
     "EigenBasis",
     "Graph",
     "Mesh",
@@ -51,7 +52,7 @@ _HOMES = {
     **dict.fromkeys(("ChebyshevBank", "EigenBasis"), "spectral"),
     "Trajectory": "rollout",
     **dict.fromkeys(("Mesh", "MeshError", "MeshWarning", "read_mesh", "write_mesh", "write_series"), "mesh"),
-    **dict.fromkeys(("IRNO", "Refinement", "Scaling", "Status", "load", "save"), "refine"),
+    **dict.fromkeys(("IRNO", "Dirichlet", "Refinement", "Scaling", "Status", "load", "save"), "refine"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ from torch import Tensor, nn
 from irno_graph.bases import ask, takes
 from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
-from irno_graph.refine import IRNO, Status
-from irno_graph.refine.irno import finite_samples, over_nodes
+from irno_graph.refine import IRNO, Dirichlet, Status, finite_samples, over_nodes
 
 ROUNDING = 1e-5  # by which sums of time steps, float32 ones too, may miss `tau_max`
 
@@ -50,6 +50,7 @@ def rollout(
     lead_time: float | Sequence[float] | Tensor | np.ndarray | None = None,
     tau_max: float | None = None,
     coefficients: Tensor | None = None,
+    fixed: Dirichlet | None = None,
 ) -> Trajectory:
     """u_{n+1} = model(u_n, graph): each answer, refined, is the next input.
 
@@ -67,10 +68,12 @@ def rollout(
         lead_time: length of the time steps, one for all or one for each; None is the model's own.
         tau_max: longest lead time that the model is asked for; None asks for one time step at a time.
         coefficients: what the model takes beside the state, `[..., nodes, coefficients]`; they do not change.
+        fixed: Dirichlet values of every state after the first, of its own time where they are a function of time.
 
     Raises:
         ValueError: if `state` does not fit the graph or is not finite, `time_steps` is negative or not the length of
-            `lead_time`, a time is not positive, or lead times are asked of a base that does not take them.
+            `lead_time`, a time is not positive, lead times are asked of a base that does not take them, or `fixed`
+            does not fit the states.
     """
     check_field(state, graph, None, "state")
     if coefficients is not None:
@@ -80,38 +83,73 @@ def rollout(
             f"`steps` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
         )
     spans = _spans(model, time_steps, lead_time, tau_max)
-    alive = finite_samples(state, graph)
-    refined_all = alive
-    states, steps_taken, times = [state], [], [0.0]  # since the start
-    current, origin, start = state, state, 0.0
-    for span in spans:
-        now, taken = times[-1] + span, torch.zeros_like(alive, dtype=torch.long)
-        if tau_max is None or now - start > tau_max * (1 + ROUNDING):
-            origin, start = current, times[-1]
-        gap = now - start
-        parts = 1 if tau_max is None else max(1, math.ceil(gap / tau_max * (1 - ROUNDING)))
-        new = origin
-        for part in range(parts):
+    own_lead = lead_time is None and tau_max is None  # the model's
+    alive = refined_all = finite_samples(state, graph)
+    states, steps_taken, times = [state], [], [time]
+    current = origin = state
+    for stretch in _plan(spans, time, tau_max):
+        origin = current if stretch.fresh else origin
+        new, taken = origin, torch.zeros_like(alive, dtype=torch.long)
+        for start, end in itertools.pairwise(stretch.stops):
             x = new if coefficients is None else _with(new, coefficients)
-            when = time + start + part * gap / parts
-            lead = None if lead_time is None and tau_max is None else gap / parts
-            if isinstance(model, IRNO):
-                refined = model(x, graph, steps=steps, time=when, lead_time=lead)
-                new, taken = refined.value, taken + refined.steps_taken
-                refined_all = refined_all & (refined.status == int(Status.DONE))
-            else:
-                new = ask(model, x, graph, time=when, lead_time=lead)
+            lead = None if own_lead else stretch.lead
+            there = None if fixed is None else fixed.at(end)
+            new, more, refined = _ask(model, x, graph, steps, start, lead, there)
+            taken, refined_all = taken + more, refined_all & refined
             alive = alive & finite_samples(new, graph)
             new = torch.where(over_nodes(alive, graph), new, current)
-        if parts > 1:
-            origin, start = new, now
         current = new
         states.append(torch.where(over_nodes(alive, graph), new, torch.nan))
         steps_taken.append(torch.where(alive, taken, 0))
-        times.append(now)
+        times.append(stretch.stops[-1])
     taken_all = torch.stack(steps_taken) if steps_taken else torch.zeros(0, *alive.shape, dtype=torch.long)
     status = torch.where(alive & refined_all, int(Status.DONE), int(Status.NOT_FINITE))
-    return Trajectory(torch.stack(states), time + torch.tensor(times, dtype=torch.float64), taken_all, status)
+    return Trajectory(torch.stack(states), torch.tensor(times, dtype=torch.float64), taken_all, status)
+
+
+class _Stretch(NamedTuple):
+    """How a time step is taken: from the state at the first of `stops` to the last, in parts of `lead`."""
+
+    stops: tuple[float, ...]
+    lead: float
+    fresh: bool  # whether it starts from the newest state, not from the same one as the time step before it
+
+
+def _plan(spans: list[float], time: float, tau_max: float | None) -> list[_Stretch]:
+    """From which earlier state, and in how many parts, each time step is taken.
+
+    >>> [stretch.stops for stretch in _plan([1.0, 1.0, 1.0], 0.0, 2.0)]
+    [(0.0, 1.0), (0.0, 2.0), (2.0, 3.0)]
+    """
+    plan, start, now = [], 0.0, 0.0  # since `time`
+    for span in spans:
+        before, now = now, now + span
+        if tau_max is None or now - start > tau_max * (1 + ROUNDING):
+            start = before
+        gap = now - start
+        parts = 1 if tau_max is None else max(1, math.ceil(gap / tau_max * (1 - ROUNDING)))
+        between = [time + start + part * gap / parts for part in range(parts)]
+        plan.append(_Stretch((*between, time + now), gap / parts, start == before))
+        if parts > 1:
+            start = now
+    return plan
+
+
+def _ask(
+    model: nn.Module,
+    x: Tensor,
+    graph: Graph,
+    steps: int | None,
+    time: float,
+    lead: float | None,
+    fixed: Dirichlet | None,
+) -> tuple[Tensor, Tensor | int, Tensor | bool]:
+    """The next state, and per sample its refinement steps and whether all were taken; a base takes none."""
+    if isinstance(model, IRNO):
+        found = model(x, graph, steps=steps, time=time, lead_time=lead, fixed=fixed)
+        return found.value, found.steps_taken, found.status == int(Status.DONE)
+    new = ask(model, x, graph, time=time, lead_time=lead)
+    return new if fixed is None else fixed.impose(new), 0, True
 
 
 def _spans(

@@ -9,7 +9,9 @@ from irno_graph.rollout import Trajectory
 @pytest.fixture
 def model(box):
     base = ig.bases.Callable(lambda x, graph: 0.9 * x)
-    corrector = ig.correctors.MultiscaleMessagePassing(3, 3, hidden=8, levels=2, small=1.0).double()
+    corrector = ig.correctors.MultiscaleMessagePassing(
+        3, 3, hidden=8, levels=2, options=ig.correctors.Options(small=1.0)
+    ).double()
     return ig.IRNO(base, corrector, alpha=0.5, steps=2).eval()
 
 
@@ -140,3 +142,56 @@ def test_times_that_make_no_sense_are_refused(box, model):
         ig.rollout(Decay(), state, box, tau_max=-1.0)
     with pytest.raises(ValueError, match="Callable does not"):
         ig.rollout(model, state.expand(-1, 3), box, tau_max=0.2)
+
+
+@pytest.mark.parametrize("refined", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"lead_time": 0.2}, {"lead_time": 0.1, "tau_max": 0.2}, {"lead_time": 0.2, "tau_max": 0.1}]
+)
+def test_fixed_values_are_those_of_each_new_state_s_time(box, refined, options):
+    """u' = -u inside, u = 1 + sin(t) at the rim, exact to the last bit at every time."""
+    rim = torch.rand(box.num_nodes) < 0.2
+    state = torch.rand(2, box.num_nodes, 1, dtype=torch.float64)
+    asked = []
+
+    def values(time):
+        asked.append(time)
+        return 1 + torch.sin(torch.tensor(time, dtype=torch.float64))
+
+    class Still(torch.nn.Module):
+        def forward(self, x, h, graph):
+            return torch.ones_like(h) * 0.0
+
+    model = ig.IRNO(Decay(), Still()) if refined else Decay()
+    got = ig.rollout(model, state, box, time_steps=4, time=0.3, fixed=ig.Dirichlet(rim, values), **options)
+    assert torch.equal(got.states[0], state)
+    for time, now in zip(got.times[1:], got.states[1:], strict=True):
+        assert (now[:, rim] == 1 + torch.sin(time)).all()
+        torch.testing.assert_close(now[:, ~rim], torch.exp(0.3 - time) * state[:, ~rim])
+    assert set(got.times[1:].tolist()) <= set(asked)
+    assert len(asked) == (8 if options.get("tau_max") == 0.1 else 4)
+
+
+def test_fixed_values_repair_what_a_base_leaves_undefined_there(box):
+    rim = torch.rand(box.num_nodes) < 0.2
+    base = ig.bases.Callable(lambda x, graph: torch.where(rim[:, None], torch.nan, 2 * x))
+    got = ig.rollout(
+        base, torch.ones(box.num_nodes, 1), box, time_steps=3, fixed=ig.Dirichlet(rim, torch.tensor(5.0))
+    )
+    assert got.status == ig.Status.DONE
+    assert torch.equal(got.states[-1], torch.where(rim[:, None], 5.0, torch.full((150, 1), 8.0)))
+
+
+def test_the_time_of_each_step_reaches_the_corrector(box):
+    class Source(torch.nn.Module):
+        """Phi = t + 10 dt."""
+
+        def forward(self, x, h, graph, *, time=None, lead_time=None):
+            return torch.zeros_like(h) + time + 10 * lead_time
+
+    model = ig.IRNO(Decay(), Source(), alpha=0.5, steps=2)
+    state = torch.zeros(box.num_nodes, 1, dtype=torch.float64)
+    got = ig.rollout(model, state, box, time_steps=2, time=3.0, lead_time=0.2)
+    first = 3.0 + 2.0
+    assert got.states[1, 0, 0] == pytest.approx(first)
+    assert got.states[2, 0, 0] == pytest.approx(first * np.exp(-0.2) + 3.2 + 2.0)

@@ -1,4 +1,4 @@
-"""Any function as a base, and how a base is asked."""
+"""Any function as a base, and how a base or a corrector is asked."""
 
 from __future__ import annotations
 
@@ -36,21 +36,23 @@ class Callable(nn.Module):
 
 
 def ask(
-    base: nn.Module,
-    x: Tensor,
-    graph: Graph,
-    *,
+    module: nn.Module,
+    *inputs: Tensor | Graph,
     time: Tensor | float | None = None,
     lead_time: Tensor | float | None = None,
 ) -> Tensor:
-    """`base(x, graph)`, with `time` and `lead_time` where its `forward` takes them."""
+    """`module(*inputs)`, with `time` and `lead_time` where its `forward` takes them.
+
+    The inputs are (x, graph) of a base, (x, h, graph) of a corrector.
+    """
     given = {"time": time, "lead_time": lead_time}
-    return base(x, graph, **{name: value for name, value in given.items() if takes(base, name)})
+    return module(*inputs, **{name: value for name, value in given.items() if takes(module, name)})
 
 
-def takes(base: nn.Module, name: str) -> bool:
-    """Whether the base's `forward` has an argument `name`; a `Callable` does not pass its own on."""
-    if isinstance(base, Callable):
+def takes(module: nn.Module, name: str) -> bool:
+    """Whether the module's `forward` has an argument `name`; a `Callable` does not pass its own on."""
+    if isinstance(module, Callable):
         return False
-    parameters = inspect.signature(base.forward).parameters
+    inner = getattr(module, "_orig_mod", module)  # what torch.compile wrapped takes any name
+    parameters = inspect.signature(getattr(inner, "forward", inner)).parameters
     return name in parameters or any(value.kind is value.VAR_KEYWORD for value in parameters.values())

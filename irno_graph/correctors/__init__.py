@@ -1,5 +1,9 @@
 """Correctors Phi(x, h, graph): what refines an estimate."""
 
-from irno_graph.correctors.message_passing import MessagePassing, MultiscaleMessagePassing
+from irno_graph.correctors.anchored import Anchored
+from irno_graph.correctors.edge_message_passing import EdgeMessagePassing
+from irno_graph.correctors.message_passing import MessagePassing
+from irno_graph.correctors.multiscale import MultiscaleMessagePassing
+from irno_graph.correctors.options import Options
 
-__all__ = ["MessagePassing", "MultiscaleMessagePassing"]
+__all__ = ["Anchored", "EdgeMessagePassing", "MessagePassing", "MultiscaleMessagePassing", "Options"]

@@ -2,112 +2,115 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from irno_graph.graph import Graph, graph_list
-from irno_graph.graph.cache import per_graph
-from irno_graph.graph.hierarchy import Links
-from irno_graph.nn import gather, segment_mean
-from irno_graph.spectral import EigenBasis
-
-EDGE_HIDDEN = 32
-DISTANCES = 16  # wave kernels of a spectral filter
-REACH = 1.2  # the longest of them, in sizes of the domain
+from irno_graph.correctors.geometry import DISTANCES, Waves
+from irno_graph.correctors.options import Options
+from irno_graph.nn.memory import remembered
+from irno_graph.nn.messages import Messages, mean_messages
+from irno_graph.nn.pieces import OrderedEdges
 
 
 class Message(nn.Module):
-    """mean over links of silu(W_s h_source + W_t h_target + W_e e) * (1 + W_g e), then W_2 at the target.
+    """mean over edges of silu(W_s h_source + W_t h_target + S e) * (1 + G e), then W_2 at the target.
 
-    W_2 commutes with the mean and W_s, W_t are applied at the nodes: what remains on the links is a gather, a
-    sum, an activation and a product with numbers that depend on the geometry alone.
+    W_2 commutes with the mean and W_s, W_t are applied at the nodes: what remains on the edges is a gather, a
+    sum, an activation and a product with numbers that depend on the geometry alone. Those, e, are encoded once.
+
+    Args:
+        width: channels of the nodes.
+        features: numbers that describe an edge.
+        options: of the corrector.
+        from_target: whether a message depends on its target.
     """
 
-    def __init__(self, width: int, dim: int, *, from_target: bool = True) -> None:
+    def __init__(self, width: int, features: int, options: Options, *, from_target: bool = True) -> None:
         super().__init__()
+        hidden = options.edge_hidden
+        self.memory = options.memory
         self.source = nn.Linear(width, width)
         self.target = nn.Linear(width, width, bias=False) if from_target else None
-        self.embed = nn.Linear(dim + 2, EDGE_HIDDEN)
-        self.geometry = nn.Linear(EDGE_HIDDEN, 2 * width, bias=False)
+        self.embed = nn.Linear(features, hidden) if hidden else None
+        self.geometry = nn.Linear(hidden or features, 2 * width, bias=False)
         self.out = nn.Linear(width, width)
 
-    def forward(self, source: Tensor, target: Tensor | None, links: Links) -> Tensor:
+    def encode(self, edges: OrderedEdges) -> Tensor:
+        """e `[edges, edge_hidden]`; kept in between where no gradients are wanted and weights do not change."""
+        weight = self.geometry.weight if self.embed is None else self.embed.weight
+        features = edges.features
+        if self.embed is None:
+            return features if features.dtype == weight.dtype else features.to(weight.dtype)
+        embed = self.embed
+        return remembered(
+            self,
+            edges,
+            tuple(embed.parameters()),
+            None,
+            lambda: functional.silu(embed(features.to(weight.dtype))),
+        )
+
+    def forward(self, source: Tensor, target: Tensor | None, edges: OrderedEdges, encoded: Tensor) -> Tensor:
         """What arrives at the targets, `[targets, samples, width]`."""
-        embedded = functional.silu(self.embed(links.features.to(source.dtype)))
-        shift, gate = self.geometry(embedded).unsqueeze(1).chunk(2, dim=-1)  # [links, 1, width] each
-        message = gather(self.source(source), links.sources) + shift
-        if self.target is not None and target is not None:
-            message = message + gather(self.target(target), links.targets)
-        active = functional.silu(message)
-        gated = torch.addcmul(active, active, gate)
-        return self.out(segment_mean(gated, links.targets, links.inverse_degree))
+        received = None if self.target is None or target is None else self.target(target)
+        messages = Messages(self.source(source), received, encoded, self.geometry.weight)
+        return self.out(mean_messages(messages, edges, self.memory))
 
 
 class GraphLayer(nn.Module):
     """h <- h + W_4 silu(W_3 n + message(n)), n = layer norm of h."""
 
-    def __init__(self, width: int, dim: int) -> None:
+    def __init__(self, width: int, features: int, options: Options) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.message = Message(width, dim)
+        self.message = Message(width, features, options)
         self.own = nn.Linear(width, width, bias=False)
         self.mix = nn.Linear(width, width)
 
-    def forward(self, h: Tensor, links: Links) -> Tensor:
-        """One step on the links of a level."""
+    def encode(self, edges: OrderedEdges) -> Tensor:
+        """The geometry of the edges, as the messages take it."""
+        return self.message.encode(edges)
+
+    def forward(self, h: Tensor, edges: OrderedEdges, encoded: Tensor) -> Tensor:
+        """One step on the edges of a level."""
         normed = self.norm(h)
-        return h + self.mix(functional.silu(self.own(normed) + self.message(normed, normed, links)))
+        return h + self.mix(functional.silu(self.own(normed) + self.message(normed, normed, edges, encoded)))
+
+
+class Steps(nn.ModuleList):
+    """Several layers on one level, one after the other."""
+
+    def encode(self, edges: OrderedEdges) -> tuple[Tensor, ...]:
+        """The geometry of the edges, for each layer."""
+        layers: Iterable[Any] = self
+        return tuple(layer.encode(edges) for layer in layers)
+
+    def forward(self, latent: Tensor, edges: OrderedEdges, encoded: tuple[Tensor, ...]) -> Tensor:
+        """The latents after all layers."""
+        for layer, own in zip(self, encoded, strict=True):
+            latent = layer(latent, edges, own)
+        return latent
 
 
 class Transfer(nn.Module):
     """What the nodes of one level send to those of the next, `[targets, samples, width]`."""
 
-    def __init__(self, width: int, dim: int) -> None:
+    def __init__(self, width: int, features: int, options: Options) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.message = Message(width, dim, from_target=False)
+        self.message = Message(width, features, options, from_target=False)
 
-    def forward(self, h: Tensor, links: Links) -> Tensor:
-        """Messages along `links`, averaged at their targets."""
-        return self.message(self.norm(h), None, links)
+    def encode(self, edges: OrderedEdges) -> Tensor:
+        """The geometry of the edges, as the messages take it."""
+        return self.message.encode(edges)
 
-
-@dataclass(frozen=True)
-class Waves:
-    """The eigenbases of a graph, or of each graph of a batch, as a spectral filter takes them.
-
-    Attributes:
-        vectors: one `[nodes, modes]` per graph; `weighted` the same times the masses.
-        waves: per graph `[modes, 2 * DISTANCES]`, cos(omega s) and sin(omega s) for distances s up to REACH
-            sizes of the domain, omega the square root of the eigenvalue.
-    """
-
-    vectors: tuple[Tensor, ...]
-    weighted: tuple[Tensor, ...]
-    waves: tuple[Tensor, ...]
-
-
-@per_graph
-def waves(graph: Graph, modes: int, dtype: torch.dtype) -> Waves:
-    """The first `modes` modes (at most the number of nodes) of each graph, in `dtype` on the graph's device."""
-    parts = graph_list(graph)
-    bases = [EigenBasis.compute(part, min(modes, len(part.pos))).to(graph.pos.device) for part in parts]
-    found = []
-    for part, basis in zip(parts, bases, strict=True):
-        size = float(part.mass.sum()) ** (1.0 / part.pos.shape[1])
-        distance = torch.linspace(0.0, REACH * size, DISTANCES, dtype=torch.float64, device=graph.pos.device)
-        rounding = 1e-10 * basis.eigenvalues[-1]  # what an eigensolver leaves of the eigenvalue 0
-        frequency = basis.eigenvalues.where(basis.eigenvalues > rounding, 0.0).sqrt()
-        angle = frequency[:, None] * distance
-        found.append(torch.cat([angle.cos(), angle.sin()], dim=-1).to(dtype))
-    return Waves(
-        tuple(basis.vectors.to(dtype) for basis in bases),
-        tuple((basis.vectors * basis.mass[:, None]).to(dtype) for basis in bases),
-        tuple(found),
-    )
+    def forward(self, h: Tensor, edges: OrderedEdges, encoded: Tensor) -> Tensor:
+        """Messages along `edges`, averaged at their targets."""
+        return self.message(self.norm(h), None, edges, encoded)
 
 
 class SpectralFilter(nn.Module):

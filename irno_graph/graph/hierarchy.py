@@ -1,37 +1,53 @@
-"""Coarser graphs of a graph, and the links between neighbouring levels.
-
-A coarse level keeps a maximal independent set of the nodes of the finer one, chosen in the order of their
-positions, so that it does not depend on the numbering. Vectors are summed along paths of the finer level: no
-period is needed, a link takes the shortest way that the mesh offers.
-"""
+"""Coarser graphs of a graph, and the links between neighbouring levels, as a learned V-cycle needs them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
+from typing import get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from irno_graph.graph.cache import per_graph
+from irno_graph.graph.coarsening import (
+    Coarsening,
+    Floats,
+    Integers,
+    PlainGraph,
+    SweepOrder,
+    coarsened,
+    plain_graph,
+    sorted_links,
+)
 from irno_graph.graph.graph import Graph
+from irno_graph.graph.size import domain_sizes
+
+SMALLEST = 3  # nodes per connected part at the coarsest level: two hops pass through any three
 
 
 @dataclass(frozen=True)
 class Links:
-    """Directed links `sources -> targets` `[links]` with relative vectors, in units that a network can take.
+    """Directed links `sources -> targets` `[links]`, sorted by target, in units that a network can take.
 
     Attributes:
-        features: `[links, dim + 2]`: vector and length over the graph's mean length, log of length over the
-            size of the domain; float32.
+        features: `[links, dim + 2]`, float32. Columns `[:dim]`: the vector source - target over the mean length of
+            the graph's links of this kind. Column `dim`: its length over the same mean, 0 from a node to itself.
+            Column `dim + 1`: log of the length over the size of the domain (see `domain_sizes`), with the mean length
+            for a length of 0. Columns `[dim:]` do not change when the mesh is moved, turned or reflected.
         inverse_degree: `[targets]` 1 / max(links that reach a target, 1).
+        pointers: `[targets + 1]`, int64: links `pointers[i]` up to `pointers[i + 1]` reach target i.
     """
 
     sources: Tensor
     targets: Tensor
     features: Tensor
     inverse_degree: Tensor
+    pointers: Tensor
 
 
 @dataclass(frozen=True)
@@ -44,151 +60,116 @@ class Level:
     prolong: Links | None  # coarser -> this level
 
 
-@dataclass(frozen=True)
-class _Plain:
-    """A graph in numpy: position, graph number, directed edges with the vector source - target."""
+@per_graph
+def hierarchy(graph: Graph, coarser: int | None, *, order: SweepOrder = "position") -> tuple[Level, ...]:
+    """The graph and `coarser` coarser ones, from fine to coarse; each connected where the graph is.
 
-    pos: NDArray[np.floating]
-    owner: NDArray[np.int64]
-    source: NDArray[np.int64]
-    target: NDArray[np.int64]
-    vector: NDArray[np.floating]
+    A coarser graph keeps a maximal independent set of the nodes. Every kept node takes from and gives to itself and
+    its neighbours; every other node has a kept neighbour. A graph that is down to one node stays so, so that a batch
+    has the levels of its members. Numbering the nodes otherwise renumbers the finest level and changes nothing else.
+
+    Args:
+        graph: a graph or a batch of graphs.
+        coarser: number of coarser graphs, None for `levels_of(graph)`.
+        order: in which the independent set is chosen: "position", by coordinates, or "intrinsic", by masses and
+            lengths of edges. With "intrinsic" a mesh that is moved, turned or reflected has the same hierarchy, up
+            to nodes that masses and lengths do not tell apart (those of a lattice): among these the position decides.
+
+    Raises:
+        ValueError: if `coarser` is negative or `order` is unknown.
+    """
+    if coarser is not None and coarser < 0:
+        raise ValueError(f"`coarser` should be a number of graphs, 0 or more, or None, got {coarser}.")
+    _check_order(order)
+    size, device = domain_sizes(graph).cpu().numpy(), graph.pos.device
+    plain = plain_graph(graph)
+    levels = []
+    for step in _descent(plain, order, coarser, SMALLEST):
+        own = _links(plain.source, plain.target, plain.vector, plain.owner, plain.owner, size, device)
+        nodes, kept = plain.owner, step.graph.owner
+        restrict = _links(step.fine, step.coarse, step.vector, nodes, kept, size, device)
+        prolong = _links(step.coarse, step.fine, -step.vector, kept, nodes, size, device)
+        levels.append(Level(len(plain.pos), own, restrict, prolong))
+        plain = step.graph
+    own = _links(plain.source, plain.target, plain.vector, plain.owner, plain.owner, size, device)
+    return (*levels, Level(len(plain.pos), own, None, None))
 
 
 @per_graph
-def hierarchy(graph: Graph, coarser: int) -> tuple[Level, ...]:
-    """The graph and `coarser` coarser ones, from fine to coarse; each connected where the graph is.
+def levels_of(graph: Graph, smallest: int = SMALLEST, *, order: SweepOrder = "position") -> int:
+    """Number of coarser graphs until no connected part has more than `smallest` nodes; of a batch the largest.
 
-    A graph that is down to one node stays so, so that a batch has the levels of its members.
+    A connected part of n nodes is passed through in n - 1 hops at most: with the default of 3, two hops at the
+    coarsest level, and one per level on the way down and up, take every node's value to all nodes of its part, on
+    long and thin domains and curves too.
+
+    Raises:
+        ValueError: if `smallest` is below 1 or `order` is unknown.
     """
-    nodes = int(graph.num_nodes or 0)
-    batch = graph.get("batch")
-    owner = np.zeros(nodes, dtype=np.int64) if batch is None else batch.cpu().numpy()
-    edge_index = graph.edge_index.cpu().numpy()
-    dim = graph.pos.shape[1]
-    plain = _Plain(
-        _in_the_box(graph, owner),
-        owner,
-        edge_index[0],
-        edge_index[1],
-        graph.edge_attr[:, :dim].double().cpu().numpy(),
-    )
-    mass = np.bincount(owner, weights=graph.mass.double().cpu().numpy())
-    size = mass ** (1.0 / dim)
-    device = graph.pos.device
-    levels = []
-    for depth in range(coarser + 1):
-        own = _links(plain.source, plain.target, plain.vector, plain.owner, size, len(plain.pos), device)
-        if depth == coarser:
-            levels.append(Level(len(plain.pos), own, None, None))
-            break
-        kept = _independent_set(plain)
-        fine, coarse, vector = _transfer(plain, kept)
-        below = _coarse_graph(plain, kept, fine, coarse, vector)
-        restrict = _links(fine, coarse, vector, plain.owner[fine], size, len(below.pos), device, by_link=True)
-        prolong = _links(coarse, fine, -vector, plain.owner[fine], size, len(plain.pos), device, by_link=True)
-        levels.append(Level(len(plain.pos), own, restrict, prolong))
-        plain = below
-    return tuple(levels)
+    if smallest < 1:
+        raise ValueError(f"`smallest` should be 1 or more nodes, got {smallest}.")
+    _check_order(order)
+    return sum(1 for _ in _descent(plain_graph(graph), order, None, smallest))
 
 
-def _in_the_box(graph: Graph, owner: NDArray[np.int64]) -> NDArray[np.floating]:
-    """Positions in the box [0, period), since whole periods do not change a periodic graph."""
-    pos = graph.pos.double().cpu().numpy().copy()
-    periods = graph.period if isinstance(graph.period, list) else [graph.period]
-    for number, period in enumerate(periods):
-        for axis, length in enumerate(period or ()):
-            if length is not None:
-                pos[owner == number, axis] %= length
-    return pos
+def _descent(
+    plain: PlainGraph, order: SweepOrder, coarser: int | None, smallest: int
+) -> Iterator[Coarsening]:
+    """`coarser` steps down from `plain`; where that is None, until parts have `smallest` nodes or all nodes stay."""
+    part = _parts(plain) if coarser is None else np.empty(0, dtype=np.int64)
+    for depth in count():
+        if depth == coarser or (coarser is None and np.bincount(part).max() <= smallest):
+            return
+        step = coarsened(plain, order)
+        if coarser is None and len(step.kept) == len(plain.pos):
+            return  # edges in one direction only can leave nothing to join
+        yield step
+        plain = step.graph
+        if coarser is None:
+            part = part[step.kept]
 
 
-def _independent_set(plain: _Plain) -> NDArray[np.int64]:
-    """Nodes of a maximal independent set, greedily in the order of (graph, position)."""
+def _check_order(order: str) -> None:
+    if order not in get_args(SweepOrder):
+        raise ValueError(f"`order` should be 'position' or 'intrinsic', got '{order}'.")
+
+
+def _parts(plain: PlainGraph) -> Integers:
+    """Connected part of each node `[nodes]`."""
     nodes = len(plain.pos)
-    order = np.lexsort((*plain.pos.T[::-1], plain.owner))
-    by_target = np.argsort(plain.target, kind="stable")
-    neighbours = plain.source[by_target]
-    start = np.concatenate([[0], np.cumsum(np.bincount(plain.target, minlength=nodes))])
-    free = np.ones(nodes, dtype=bool)
-    kept = np.zeros(nodes, dtype=bool)
-    for node in order:
-        if free[node]:
-            kept[node] = True
-            free[neighbours[start[node] : start[node + 1]]] = False
-            free[node] = False
-    return order[kept[order]]
-
-
-def _transfer(
-    plain: _Plain, kept: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating]]:
-    """Pairs (fine node, coarse node) and vectors fine - coarse: each kept node with itself and its neighbours."""
-    number = np.full(len(plain.pos), -1)
-    number[kept] = np.arange(len(kept))
-    from_kept = (number[plain.target] >= 0) & (number[plain.source] < 0)
-    fine = np.concatenate([kept, plain.source[from_kept]])
-    coarse = np.concatenate([number[kept], number[plain.target[from_kept]]])
-    vector = np.concatenate([np.zeros((len(kept), plain.pos.shape[1])), plain.vector[from_kept]])
-    return fine, coarse, vector
-
-
-def _coarse_graph(
-    plain: _Plain,
-    kept: NDArray[np.int64],
-    fine: NDArray[np.int64],
-    coarse: NDArray[np.int64],
-    vector: NDArray[np.floating],
-) -> _Plain:
-    """Kept nodes, linked where an edge joins two nodes whose nearest kept nodes they are."""
-    nodes, dim = plain.pos.shape
-    order = np.lexsort((*plain.pos[kept[coarse]].T, np.linalg.norm(vector, axis=-1), fine))
-    first = order[np.unique(fine[order], return_index=True)[1]]
-    parent = np.full(nodes, -1)
-    offset = np.zeros((nodes, dim))  # node - parent
-    parent[fine[first]], offset[fine[first]] = coarse[first], vector[first]
-    a, b = parent[plain.target], parent[plain.source]
-    way = offset[plain.target] * 1.0 + plain.vector - offset[plain.source]  # parent(source) - parent(target)
-    keep = a < b
-    a, b, way = a[keep], b[keep], way[keep]
-    order = np.lexsort((*way.T, np.linalg.norm(way, axis=-1), b, a))
-    pairs, first = np.unique(np.stack([a[order], b[order]], axis=-1), axis=0, return_index=True)
-    way = way[order][first]
-    target = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    source = np.concatenate([pairs[:, 1], pairs[:, 0]])
-    vectors = np.concatenate([way, -way])
-    order = np.lexsort((source, target))
-    return _Plain(plain.pos[kept], plain.owner[kept], source[order], target[order], vectors[order])
+    ones = np.ones(len(plain.source), dtype=bool)
+    matrix = csr_array((ones, (plain.target, plain.source)), shape=(nodes, nodes))
+    return connected_components(matrix, directed=False)[1]
 
 
 def _links(
-    source: NDArray[np.int64],
-    target: NDArray[np.int64],
-    vector: NDArray[np.floating],
-    owner: NDArray[np.int64],
-    size: NDArray[np.floating],
-    targets: int,
+    source: Integers,
+    target: Integers,
+    vector: Floats,
+    source_owner: Integers,
+    target_owner: Integers,
+    size: Floats,
     device: torch.device,
-    *,
-    by_link: bool = False,
 ) -> Links:
-    """Links sorted by target, with features; `owner` is per target node, or per link where `by_link`."""
-    order = np.lexsort((source, target))
+    """Links sorted by target, then source, with features; the owners are the graphs of the nodes of either end."""
+    order = sorted_links(source, target, len(source_owner))
     source, target, vector = source[order], target[order], vector[order]
-    own = owner[order] if by_link else owner[target]
+    own = target_owner[target]
     length = np.linalg.norm(vector, axis=-1)
     long = length > 0
-    count = np.bincount(own[long], minlength=len(size)).clip(min=1)
-    mean = np.bincount(own[long], weights=length[long], minlength=len(size)) / count
+    links = np.bincount(own[long], minlength=len(size)).clip(min=1)
+    mean = np.bincount(own[long], weights=length[long], minlength=len(size)) / links
     mean = np.where(mean > 0, mean, size)[own]
     relative = np.where(long, length, mean)
     features = np.concatenate(
         [vector / mean[:, None], (length / mean)[:, None], np.log(relative / size[own])[:, None]], axis=-1
     )
-    degree = np.bincount(target, minlength=targets).clip(min=1)
+    degree = np.bincount(target, minlength=len(target_owner))
+    pointers = np.concatenate([[0], np.cumsum(degree)])
     return Links(
         torch.from_numpy(source).to(device),
         torch.from_numpy(target).to(device),
         torch.from_numpy(features).float().to(device),
-        torch.from_numpy(1.0 / degree).float().to(device),
+        torch.from_numpy(1.0 / degree.clip(min=1)).float().to(device),
+        torch.from_numpy(pointers).to(device),
     )

@@ -34,7 +34,7 @@ class Piece:
     inverse: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OrderedEdges:
     """Edges sorted by receiver; `pointers` `[receivers + 1]` says where those of each receiver start."""
 
@@ -51,6 +51,11 @@ class OrderedEdges:
         if key not in self._cuts:
             self._cuts[key] = self._cut(*key)
         return self._cuts[key]
+
+    @cached_property
+    def row_pointers(self) -> Tensor:
+        """`pointers` as a tensor on the edges' device."""
+        return torch.from_numpy(self.pointers).to(self.receivers.device)
 
     @cached_property
     def _cuts(self) -> dict[tuple[int, bool], list[Piece]]:

@@ -7,51 +7,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable as Function
-from enum import IntEnum
-from typing import NamedTuple
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from irno_graph.bases import Callable, ask
-from irno_graph.graph import Graph, graph_sum, mass_norm, node_graph_index
-from irno_graph.graph.pyg import Batch
+from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
+from irno_graph.refine.boundary import Dirichlet
+from irno_graph.refine.loop import Refinement, refine
 from irno_graph.refine.scaling import Scaling
 
-
-class Status(IntEnum):
-    """How a sample's refinement or rollout ended."""
-
-    DONE = 0
-    NOT_FINITE = 1
-
-    @property
-    def sentence(self) -> str:
-        """What to tell a user."""
-        return {
-            Status.DONE: "all steps were taken",
-            Status.NOT_FINITE: "a value became NaN or infinite: only what came before it is returned",
-        }[self]
+Time = Tensor | float | None
 
 
-class Refinement(NamedTuple):
-    """What `IRNO` returns.
+class Prepares(Protocol):
+    """A corrector that computes what depends on x and the graph alone once for all steps of a refinement.
 
-    Attributes:
-        value: the refined estimate `[..., nodes, channels]`.
-        states: h_0 ... h_K, `[steps + 1, ..., nodes, channels]`.
-        residuals: mass-weighted root mean square of (h_{k+1} - h_k) / alpha, `[steps, ..., channels]`
-            (`[steps, ..., graphs, channels]` on a batch).
-        steps_taken: refinement steps per sample, `[...]` (`[..., graphs]` on a batch).
-        status: `Status` code per sample, likewise.
+    prepare(x, graph)(h) = Phi(x, h, graph). All that is prepared should be there when `prepare` returns: where steps
+    are recomputed, the function of h is called again in the backward pass and should then do the same.
     """
 
-    value: Tensor
-    states: Tensor
-    residuals: Tensor
-    steps_taken: Tensor
-    status: Tensor
+    def prepare(
+        self, x: Tensor, graph: Graph, *, time: Time = None, lead_time: Time = None
+    ) -> Function[[Tensor], Tensor]:
+        """The function h -> Phi(x, h, graph) on fields `[..., nodes, channels]`."""
 
 
 class IRNO(nn.Module):
@@ -63,7 +44,8 @@ class IRNO(nn.Module):
     Args:
         base: a module or function `(x, graph) -> [..., nodes, channels]`; a module may also take `time` and
             `lead_time` by name.
-        corrector: `(x, h, graph) -> [..., nodes, channels]`.
+        corrector: `(x, h, graph) -> [..., nodes, channels]`, may also take `time` and `lead_time` by name; one that
+            has a method `prepare` (see `Prepares`) is asked through it, once per refinement.
         alpha: step size in (0, 1].
         steps: default number of steps K.
         scaling: units of the corrector's inputs and output.
@@ -107,15 +89,45 @@ class IRNO(nn.Module):
         self.base.eval()
         return self
 
-    def phi(self, x: Tensor, h: Tensor, graph: Graph) -> Tensor:
-        """The correction Phi(x, h, graph) in physical units `[..., nodes, channels]`."""
-        if self.scaling is None:
-            return self.corrector(x, h, graph)
-        return self.scaling.correction(self.corrector(self.scaling.input(x), self.scaling.state(h), graph))
+    def correction(
+        self,
+        x: Tensor,
+        graph: Graph,
+        *,
+        time: Time = None,
+        lead_time: Time = None,
+        fixed: Dirichlet | None = None,
+    ) -> Function[[Tensor], Tensor]:
+        """The function h -> Phi(x, h, graph) in physical units, zero where values are `fixed`.
 
-    def step(self, x: Tensor, h: Tensor, graph: Graph) -> Tensor:
+        What depends on x and the graph alone is computed here, where the corrector has a `prepare`.
+        """
+        corrector, scaling = self.corrector, self.scaling
+        known = x if scaling is None else scaling.input(x)
+        prepared = None
+        if prepares(corrector):
+            prepared = corrector.prepare(known, graph, time=time, lead_time=lead_time)
+
+        def phi(h: Tensor) -> Tensor:
+            state = h if scaling is None else scaling.state(h)
+            if prepared is None:
+                value = ask(corrector, known, state, graph, time=time, lead_time=lead_time)
+            else:
+                value = prepared(state)
+            value = value if scaling is None else scaling.correction(value)
+            return value if fixed is None else fixed.vanish(value)
+
+        return phi
+
+    def phi(self, x: Tensor, h: Tensor, graph: Graph, *, time: Time = None, lead_time: Time = None) -> Tensor:
+        """The correction Phi(x, h, graph) in physical units `[..., nodes, channels]`."""
+        return self.correction(x, graph, time=time, lead_time=lead_time)(h)
+
+    def step(
+        self, x: Tensor, h: Tensor, graph: Graph, *, time: Time = None, lead_time: Time = None
+    ) -> Tensor:
         """h + alpha Phi(x, h, graph)."""
-        return h + self.alpha * self.phi(x, h, graph)
+        return h + self.alpha * self.phi(x, h, graph, time=time, lead_time=lead_time)
 
     def forward(
         self,
@@ -123,57 +135,46 @@ class IRNO(nn.Module):
         graph: Graph,
         *,
         steps: int | None = None,
-        time: Tensor | float | None = None,
-        lead_time: Tensor | float | None = None,
+        time: Time = None,
+        lead_time: Time = None,
+        fixed: Dirichlet | None = None,
+        recompute: bool = False,
     ) -> Refinement:
         """Refine the base's answer for x `[..., nodes, in_channels]`; `steps=0` gives the base alone.
 
+        Args:
+            x: the operator's input, in physical units.
+            graph: the graph of x, or a batch of graphs.
+            steps: K; None is the model's own number.
+            time: of x, for a base or corrector that takes it: a number, or one per sample.
+            lead_time: how far ahead of it, likewise.
+            fixed: Dirichlet values: all states h_0 ... h_K have them, Phi and residuals are zero there.
+            recompute: keep h_k alone of each step for the backward pass, which computes the step again: memory for
+                one step instead of K, one more evaluation of Phi in each, the same gradients.
+
         Raises:
-            ValueError: if x does not fit the graph, is not finite, or steps is negative.
+            ValueError: if x does not fit the graph or is not finite, `steps` is negative, or `fixed` does not fit h_0.
         """
         count = self.steps if steps is None else steps
         _check_steps(count)
         check_field(x, graph, None, "x")
         with torch.no_grad():
             h = ask(self.base, x, graph, time=time, lead_time=lead_time)
-        alive = finite_samples(h, graph)
-        steps_taken = torch.zeros_like(alive, dtype=torch.long)
-        states, residuals = [h], []
-        for _ in range(count):
-            usable = h if bool(alive.all()) else torch.where(over_nodes(alive, graph), h, 0.0)
-            new = self.step(x, usable, graph)
-            alive = alive & finite_samples(new, graph)
-            new = torch.where(over_nodes(alive, graph), new, h)
-            steps_taken = steps_taken + alive.long()
-            residuals.append(mass_norm((new - h) / self.alpha, graph))
-            h = new
-            states.append(h)
-        empty = mass_norm(h, graph).unsqueeze(0)[:0]
-        return Refinement(
-            value=h,
-            states=torch.stack(states),
-            residuals=torch.stack(residuals) if residuals else empty,
-            steps_taken=steps_taken,
-            status=torch.where(alive, int(Status.DONE), int(Status.NOT_FINITE)),
-        )
+        if fixed is not None:
+            h = fixed.impose(h)
+        correction: Function[[Tensor], Tensor] = torch.zeros_like  # of no steps
+        if count > 0:
+            correction = self.correction(x, graph, time=time, lead_time=lead_time, fixed=fixed)
+        return refine(correction, h, graph, steps=count, alpha=self.alpha, recompute=recompute)
 
     def extra_repr(self) -> str:
         """Step size and number of steps."""
         return f"alpha={self.alpha}, steps={self.steps}"
 
 
-def finite_samples(field: Tensor, graph: Graph) -> Tensor:
-    """Whether every value of a sample of `field` `[..., nodes, channels]` is finite, `[...]`, or `[..., graphs]`."""
-    bad = graph_sum((~torch.isfinite(field)).any(dim=-1, keepdim=True).to(torch.long), graph)
-    finite = bad.squeeze(-1) == 0  # [..., graphs]
-    return finite if isinstance(graph, Batch) else finite.squeeze(-1)
-
-
-def over_nodes(samples: Tensor, graph: Graph) -> Tensor:
-    """What holds of a sample, `[...]` or `[..., graphs]`, at its nodes: `[..., nodes, 1]`, or `[..., 1, 1]`."""
-    if isinstance(graph, Batch):
-        return samples[..., node_graph_index(graph)[0]].unsqueeze(-1)
-    return samples.reshape(*samples.shape, 1, 1)
+def prepares(corrector: nn.Module | Prepares) -> TypeGuard[Prepares]:
+    """Whether the corrector has a method `prepare`; one wrapped by torch.compile is called whole, as compiled."""
+    return callable(getattr(type(corrector), "prepare", None))
 
 
 def weights_hash(module: nn.Module) -> str:

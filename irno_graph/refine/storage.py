@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from irno_graph.bases import RIGNO
-from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing
+from irno_graph.correctors import EdgeMessagePassing, MessagePassing, MultiscaleMessagePassing
 from irno_graph.files import MissingFileError, atomic_path, existing_file
 from irno_graph.refine.irno import IRNO, weights_hash
 from irno_graph.refine.scaling import Scaling
@@ -24,8 +24,9 @@ HEADER = "irno_graph"
 SHIPPED = Path(__file__).parents[1] / "models"
 KINDS: dict[str, Any] = {
     "RIGNO": RIGNO.from_config,
-    "MessagePassing": lambda config: MessagePassing(**config),
-    "MultiscaleMessagePassing": lambda config: MultiscaleMessagePassing(**config),
+    "EdgeMessagePassing": EdgeMessagePassing.from_config,
+    "MessagePassing": MessagePassing.from_config,
+    "MultiscaleMessagePassing": MultiscaleMessagePassing.from_config,
 }
 
 

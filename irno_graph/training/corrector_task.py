@@ -175,16 +175,17 @@ class CorrectorTask(lightning.LightningModule):
         x, h, y = scaling.input(x), scaling.state(h0), scaling.state(y)
         start = (h - y) / unit
         defect = None
+        given = self.corrector.given(x, geometry)
         if self.global_step < self.single_steps:
             h = h + self._way(len(h), generator).to(h) * (y - h)
-            states = [(h + unit * self.compute(x, h, geometry)) / unit]
+            states = [(h + unit * self.compute(h, given, geometry)) / unit]
         else:
             states = []
             for _k in range(self.model.steps):
-                h = h + self.model.alpha * unit * self.compute(x, h, geometry)
+                h = h + self.model.alpha * unit * self.compute(h, given, geometry)
                 states.append(h / unit)
             some = math.ceil(FIXED_POINT_SHARE * len(x))
-            defect = self.compute(x[:some], y[:some], geometry)
+            defect = self.compute(y[:some], given.of(some), geometry)
         weight = start.square().mean(dim=(1, 2), keepdim=True).rsqrt().clamp(max=LARGEST_WEIGHT)
         terms = self.loss(
             weight * torch.stack(states), weight * y / unit, self.train_sets[task.group].graph, defect

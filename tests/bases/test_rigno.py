@@ -7,7 +7,7 @@ import torch
 from torch_geometric.data import Batch
 
 from irno_graph.bases.rigno import RIGNO, Architecture, RegionalGraph
-from irno_graph.correctors import MultiscaleMessagePassing
+from irno_graph.correctors import MultiscaleMessagePassing, Options
 from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, periodic_box
 from irno_graph.nn import pieces
@@ -270,5 +270,5 @@ def test_whole_periods_do_not_change_a_periodic_graph(base, box):
     shifted[::3] += torch.tensor([1.0, -2.0])
     moved = Graph.from_mesh(Mesh(shifted.numpy(), [("triangle", box.face.T.numpy())], period=box.period))
     torch.testing.assert_close(base(x, moved), base(x, box), rtol=1e-4, atol=1e-4)
-    corrector = MultiscaleMessagePassing(4, 4, hidden=8, levels=2, small=1.0)
+    corrector = MultiscaleMessagePassing(4, 4, hidden=8, levels=2, options=Options(small=1.0))
     torch.testing.assert_close(corrector(x, x, moved), corrector(x, x, box), rtol=1e-4, atol=1e-4)

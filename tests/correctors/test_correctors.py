@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing
-from irno_graph.correctors.layers import DISTANCES, REACH, SpectralFilter, Waves, waves
+from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing, Options
+from irno_graph.correctors.geometry import DISTANCES, REACH, Waves, waves
+from irno_graph.correctors.layers import SpectralFilter
 from irno_graph.graph import Graph
 from irno_graph.graph.hierarchy import hierarchy
 from irno_graph.mesh import Mesh, periodic_box
@@ -15,9 +16,11 @@ from irno_graph.spectral import EigenBasis
 from irno_graph.testing import assert_permutation_equivariant
 
 CORRECTORS = {
-    "flat": lambda: MessagePassing(3, 2, hidden=12, layers=3, small=1.0),
-    "multiscale": lambda: MultiscaleMessagePassing(3, 2, hidden=12, levels=3, small=1.0),
-    "spectral": lambda: MultiscaleMessagePassing(3, 2, hidden=12, levels=3, modes=20, small=1.0),
+    "flat": lambda: MessagePassing(3, 2, hidden=12, layers=3, options=Options(small=1.0)),
+    "multiscale": lambda: MultiscaleMessagePassing(3, 2, hidden=12, levels=3, options=Options(small=1.0)),
+    "spectral": lambda: MultiscaleMessagePassing(
+        3, 2, hidden=12, levels=3, modes=20, options=Options(small=1.0)
+    ),
 }
 
 
@@ -79,7 +82,7 @@ def test_first_corrections_are_small(box):
 
 def test_gradients_are_right(box):
     small = Graph.from_mesh(periodic_box(24, seed=1))
-    corrector = MultiscaleMessagePassing(1, 1, hidden=4, levels=1, small=1.0).double()
+    corrector = MultiscaleMessagePassing(1, 1, hidden=4, levels=1, options=Options(small=1.0)).double()
     x = torch.randn(24, 1, dtype=torch.float64)
     h = torch.randn(24, 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda h: corrector(x, h, small), (h,))

@@ -1,0 +1,114 @@
+"""What correctors need of a graph, computed once per graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from irno_graph.graph import Graph, graph_list
+from irno_graph.graph.cache import per_graph
+from irno_graph.graph.hierarchy import Links, hierarchy
+from irno_graph.graph.size import domain_sizes
+from irno_graph.nn.pieces import OrderedEdges
+from irno_graph.spectral import EigenBasis
+
+DISTANCES = 16  # wave kernels of a spectral filter
+REACH = 1.2  # the longest of them, in sizes of the domain
+
+
+class Floor(NamedTuple):
+    """The edges of one level, and those from it to the coarser one and back, None at the coarsest."""
+
+    own: OrderedEdges
+    restrict: OrderedEdges | None
+    prolong: OrderedEdges | None
+
+
+@dataclass(frozen=True)
+class Waves:
+    """The eigenbases of a graph, or of each graph of a batch, as a spectral filter takes them.
+
+    Attributes:
+        vectors: one `[nodes, modes]` per graph; `weighted` the same times the masses.
+        waves: per graph `[modes, 2 * DISTANCES]`, cos(omega s) and sin(omega s) for distances s up to REACH
+            sizes of the domain, omega the square root of the eigenvalue.
+    """
+
+    vectors: tuple[Tensor, ...]
+    weighted: tuple[Tensor, ...]
+    waves: tuple[Tensor, ...]
+
+
+class Geometry(NamedTuple):
+    """What depends on the graph alone.
+
+    Attributes:
+        floors: from the graph itself down to the coarsest level.
+        waves: of the spectral filters, None without.
+        static: `[nodes, 1, static]` features of the nodes, None without.
+    """
+
+    floors: tuple[Floor, ...]
+    waves: Waves | None
+    static: Tensor | None
+
+
+@per_graph
+def floors(graph: Graph, coarser: int | None, invariant: bool) -> tuple[Floor, ...]:
+    """The hierarchy of `coarser` coarser graphs (None: as many as the graph has); without vectors if `invariant`."""
+    first = graph.dim if invariant else 0
+    levels = hierarchy(graph, coarser, order="intrinsic" if invariant else "position")
+    return tuple(
+        Floor(
+            _ordered(level.links, first),
+            None if level.restrict is None else _ordered(level.restrict, first),
+            None if level.prolong is None else _ordered(level.prolong, first),
+        )
+        for level in levels
+    )
+
+
+def _ordered(links: Links, first: int) -> OrderedEdges:
+    pointers = links.pointers.cpu().numpy()
+    features = links.features[:, first:].contiguous()
+    return OrderedEdges(links.sources, links.targets, features, links.inverse_degree, pointers, None)
+
+
+@per_graph
+def waves(graph: Graph, modes: int, dtype: torch.dtype) -> Waves:
+    """The first `modes` modes (at most the number of nodes) of each graph, in `dtype` on the graph's device."""
+    parts = graph_list(graph)
+    bases = [EigenBasis.compute(part, min(modes, len(part.pos))).to(graph.pos.device) for part in parts]
+    found = []
+    for size, basis in zip(domain_sizes(graph).tolist(), bases, strict=True):
+        distance = torch.linspace(0.0, REACH * size, DISTANCES, dtype=torch.float64, device=graph.pos.device)
+        rounding = 1e-10 * basis.eigenvalues[-1]  # what an eigensolver leaves of the eigenvalue 0
+        frequency = basis.eigenvalues.where(basis.eigenvalues > rounding, 0.0).sqrt()
+        angle = frequency[:, None] * distance
+        found.append(torch.cat([angle.cos(), angle.sin()], dim=-1).to(dtype))
+    return Waves(
+        tuple(basis.vectors.to(dtype) for basis in bases),
+        tuple((basis.vectors * basis.mass[:, None]).to(dtype) for basis in bases),
+        tuple(found),
+    )
+
+
+def static_features(graph: Graph, channels: int, dtype: torch.dtype) -> Tensor | None:
+    """`graph.static` as `[nodes, 1, channels]`.
+
+    Raises:
+        ValueError: if it is missing or has another shape.
+    """
+    if channels == 0:
+        return None
+    given = graph.get("static")
+    nodes = graph.num_nodes
+    if not isinstance(given, Tensor) or given.shape != (nodes, channels):
+        came = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(
+            f"`graph.static` should have shape [nodes={nodes}, static={channels}], got {came}: set it on the graph."
+        )
+    return given.to(dtype).unsqueeze(1)
