@@ -1,6 +1,6 @@
 """Read thousands of damaged mesh files: each should be refused with a MeshError or give a sound mesh.
 
-python benchmarks/fuzz_meshes.py --files 10000
+python benchmarks/fuzz_meshes.py --files 10000 [--out fuzz.json]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import meshio
@@ -160,9 +160,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    from harness import about, sentence, write_json  # beside this script, which tests load from elsewhere
+
+    here = about("meshio", "h5py")
+    print(sentence(here))
     rows = fuzz(given.files, given.seed)
     print("\n".join(table(rows)))
+    if given.out:
+        formats = {name: asdict(row) for name, row in rows.items()}
+        write_json(given.out, {"files": given.files, "seed": given.seed, "formats": formats}, here)
     return 1 if any(row.wrong for row in rows.values()) else 0
 
 

@@ -7,15 +7,14 @@ nodes and one run beyond.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from harness import about, seconds, sentence, write_json
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import Delaunay
@@ -46,14 +45,9 @@ def square(nodes: int) -> Mesh:
     return Mesh(points, [("triangle", Delaunay(points).simplices)])
 
 
-def seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Least time of `repeats` calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def least(work: Callable[[], Any], repeats: int) -> float:
+    """Least seconds of `repeats` calls."""
+    return min(seconds(work) for _ in range(repeats))
 
 
 def measured(nodes: int, folder: Path) -> dict[str, float]:
@@ -74,7 +68,7 @@ def measured(nodes: int, folder: Path) -> dict[str, float]:
         "graph_hilbert": lambda: Graph.from_mesh(mesh, order="hilbert"),
         "laplacian": lambda: laplacian(graph),
     }
-    return {"nodes": len(mesh.points), **{name: seconds(call, repeats) for name, call in work.items()}}
+    return {"nodes": len(mesh.points), **{name: least(call, repeats) for name, call in work.items()}}
 
 
 def main() -> None:
@@ -84,6 +78,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    found = about("meshio")
+    print(sentence(found))
     with tempfile.TemporaryDirectory() as folder:
         rows = [measured(nodes, Path(folder)) for nodes in given.sizes]
     table = Table("nodes", *NAMES.values(), title="seconds")
@@ -91,7 +87,7 @@ def main() -> None:
         table.add_row(f"{row['nodes']:,}", *(f"{row[name]:.3g}" for name in NAMES))
     Console().print(table)
     if given.out:
-        given.out.write_text(json.dumps(rows, indent=1) + "\n")
+        write_json(given.out, {"threads": 1, "seconds": rows}, found)
 
 
 if __name__ == "__main__":

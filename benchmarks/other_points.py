@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness import about, sentence
+
 import irno_graph as ig
 from irno_graph.data import TrajectoryFile
 from irno_graph.data.ce_gauss import generate
@@ -30,7 +32,8 @@ GROUPS = ("velocity", "pressure", "vorticity")
 
 def main(folder: Path) -> None:
     """Measure all cases and print a Markdown table of the gains at the first and the last time step."""
-    model = ig.load("ce-gauss-small")
+    model, here = ig.load("ce-gauss-small"), about("numba")
+    print(sentence(here), end="\n\n")
     print("| points | nodes |", " | ".join(f"{group}, t = 1 | t = 7" for group in GROUPS), "|")
     print("|---|--:|" + "--:|" * 2 * len(GROUPS))
     for kind, nodes in CASES:
@@ -39,7 +42,7 @@ def main(folder: Path) -> None:
             generate(path, trajectories=8, nodes=nodes, points=kind, solver_res=64, seed=4242)
             source = TrajectoryFile(path)
             found = compare_rollouts(model, snapshots(source, model.lead_time), source.graph()).to_json()
-        write_json(folder / f"{kind}_{nodes}.json", found)
+        write_json(folder / f"{kind}_{nodes}.json", {**here, **found})
         gains = [found["groups"][group]["gain"] for group in GROUPS]
         cells = (f"{gain[step]:+.1f}" for gain in gains for step in (0, -1))
         print(f"| {kind} | {nodes} |", " | ".join(cells), "|", flush=True)

@@ -12,45 +12,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from harness import (
+    about,
+    forget_peak,
+    markdown_row,
+    markdown_table,
+    median_seconds,
+    own_process,
+    resident,
+    sentence,
+    write_json,
+)
 
 from irno_graph.bases.rigno import RIGNO, Architecture, RegionalGraph
 from irno_graph.bases.rigno.weights import PADDED, flax_parameters
-from irno_graph.files import atomic_path
 
 STEPS = 18
 CASES = ("build", "forward 1", "forward 4", "train 1", "train 4")
-
-
-def median(work: Callable[[], object], device: str, repeats: int = 5) -> float:
-    """Median seconds of `work` after one call that is not counted."""
-    taken = []
-    for number in range(repeats + 1):
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        if number > 0:
-            taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
-
-
-def resident(name: str) -> float:
-    """MiB of this process: VmRSS now, VmHWM at the peak (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+REPEATS = 5
 
 
 def build(nodes: int) -> RegionalGraph:
@@ -73,7 +59,7 @@ def state(samples: int, nodes: int) -> torch.Tensor:
 def measure(case: str, nodes: int, options: argparse.Namespace) -> dict[str, float]:
     """Seconds, and MiB that were added at the peak, of one case."""
     if case == "build":
-        return {"seconds": median(lambda: build(nodes), "cpu")}
+        return {"seconds": median_seconds(lambda: build(nodes), REPEATS)}
     device = options.device
     base = operator().to(device)
     base.network.recompute, base.network.piecewise = options.recompute, not options.whole
@@ -103,16 +89,16 @@ def measure(case: str, nodes: int, options: argparse.Namespace) -> dict[str, flo
 
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
-        seconds = median(forward if kind == "forward" else step, device)
+        seconds = median_seconds(forward if kind == "forward" else step, REPEATS, device=device)
         return {"seconds": seconds, "mib": torch.cuda.max_memory_allocated() / 2**20}
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    forget_peak()
     before = resident("VmRSS")
-    seconds = median(forward if kind == "forward" else step, device)
+    seconds = median_seconds(forward if kind == "forward" else step, REPEATS)
     return {"seconds": seconds, "mib": resident("VmHWM") - before}
 
 
 @torch.no_grad()
-def beside(case: str, nodes: int, python: str, threads: int) -> dict[str, float]:
+def beside(case: str, nodes: int, python: str, threads: int) -> dict[str, Any]:
     """The same case in JAX, and for a forward pass the relative distance of its output from ours."""
     kind, samples = case.split()
     base, regional, x = operator(), build(nodes), state(int(samples), nodes)
@@ -132,21 +118,13 @@ def beside(case: str, nodes: int, python: str, threads: int) -> dict[str, float]
         path = Path(folder) / "case.npz"
         np.savez(path, **arrays)  # type: ignore[arg-type]
         one = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
-        found = run([python, str(Path(__file__).with_name("rigno_jax.py")), str(path)], one)
+        found = own_process([python, str(Path(__file__).with_name("rigno_jax.py")), str(path)], one)
         if kind == "forward":
             theirs = torch.from_numpy(np.load(path.with_suffix(".out.npy")))
             lead_time = torch.full((len(x),), 0.1)
             ours = base.network(x, regional, time=torch.zeros(len(x)), lead_time=lead_time)
             found["distance"] = float((ours - theirs).norm() / theirs.norm())
     return found
-
-
-def run(command: list[str], environment: dict[str, str]) -> dict[str, float]:
-    """The JSON that a process prints last."""
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -168,30 +146,44 @@ def main() -> None:
     if options.case:
         print(json.dumps(measure(options.case, options.nodes[0], options)))
         return
+    here = about()
+    print(sentence(here), end="\n\n")
+    names = ("nodes", "case", "seconds", "peak, MiB", "JAX, s", "its memory, MiB", "times faster", "distance")
+    print(markdown_table(names, (), words=2))
     rows: dict[str, dict[str, dict[str, float]]] = {}
-    print("| nodes | case | seconds | peak, MiB | JAX, s | its memory, MiB | times faster | distance |")
-    print("|--:|---|--:|--:|--:|--:|--:|--:|")
     for nodes in options.nodes:
         for case in options.cases:
-            passed_on = [
-                word for word in sys.argv[1:] if word in ("--compile", "--bf16", "--whole", "--recompute")
-            ]
-            command = [sys.executable, __file__, "--case", case, "--nodes", str(nodes), *passed_on]
-            found = run([*command, "--threads", str(options.threads), "--device", options.device], {})
-            if options.jax and case != "build" and not (nodes > 4096 and case == "train 4"):
-                found |= {
-                    f"jax_{name}": value
-                    for name, value in beside(case, nodes, options.jax, options.threads).items()
-                }
-                found["ratio"] = found["jax_seconds"] / found["seconds"]
+            found = compared(case, nodes, options, here)
             rows.setdefault(str(nodes), {})[case] = found
-            places = {"seconds": ".3f", "mib": ".0f", "jax_seconds": ".3f", "jax_mib": ".0f", "ratio": ".2f"}
-            cells = [format(found[name], form) if name in found else "-" for name, form in places.items()]
-            cells.append(f"{found['jax_distance']:.0e}" if "jax_distance" in found else "-")
-            print(f"| {nodes} | {case} |", " | ".join(cells), "|", flush=True)
+            print(row(case, nodes, found), flush=True)
     if options.out:
-        with atomic_path(options.out) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        settings = {"threads": options.threads, "device": options.device, "options": passed_on()}
+        write_json(options.out, {**settings, "nodes": rows}, here)
+
+
+def passed_on() -> list[str]:
+    """Switches of the command line that a case's own process gets, too."""
+    return [word for word in sys.argv[1:] if word in ("--compile", "--bf16", "--whole", "--recompute")]
+
+
+def compared(case: str, nodes: int, options: argparse.Namespace, here: dict[str, Any]) -> dict[str, float]:
+    """One case of ours in a process of its own, then the same in JAX where asked; its versions join `here`."""
+    command = [sys.executable, __file__, "--case", case, "--nodes", str(nodes), *passed_on()]
+    found = own_process([*command, "--threads", str(options.threads), "--device", options.device])
+    if options.jax and case != "build" and not (nodes > 4096 and case == "train 4"):
+        theirs = beside(case, nodes, options.jax, options.threads)
+        here["jax_versions"] = theirs.pop("versions")
+        found |= {f"jax_{name}": value for name, value in theirs.items()}
+        found["ratio"] = found["jax_seconds"] / found["seconds"]
+    return found
+
+
+def row(case: str, nodes: int, found: dict[str, float]) -> str:
+    """A line of the table."""
+    places = {"seconds": ".3f", "mib": ".0f", "jax_seconds": ".3f", "jax_mib": ".0f", "ratio": ".2f"}
+    places["jax_distance"] = ".0e"
+    cells = [format(found[name], form) if name in found else "-" for name, form in places.items()]
+    return markdown_row([nodes, case, *cells])
 
 
 if __name__ == "__main__":

@@ -3,24 +3,24 @@
     python benchmarks/rigno_jax.py CASE.npz
 
 Inputs of each perceptron are concatenated on the edges, every sample of a batch carries edges of its own, aggregation
-is a mean over segments, and everything is one jitted function. Prints seconds (median of 5) and the MiB of XLA's
-temporary buffers as JSON; writes the output of a forward pass into CASE.npz's folder.
+is a mean over segments, and everything is one jitted function. Prints seconds (median of 5), the MiB of XLA's
+temporary buffers and versions as JSON; writes the output of a forward pass into CASE.npz's folder.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from harness import median_seconds, versions
 
 EDGE_SETS = ("p2r", "r2r", "r2p")
+REPEATS = 5
 
 
 def block(weights, name, *inputs, tau=None):
@@ -126,21 +126,23 @@ def main() -> None:
         return network(weights, graph, u, steps)
 
     state = optimiser.init(weights)
-    given = (weights, state, graph, u, jax.random.PRNGKey(0)) if train else (weights, graph, u)
+    keys = [jax.random.PRNGKey(number) for number in range(REPEATS + 1)]
+    given = (weights, state, graph, u, keys[0]) if train else (weights, graph, u)
     compiled = jax.jit(step if train else forward).lower(*given).compile()
-    taken = []
-    for number in range(6):
-        if train:
-            given = (weights, state, graph, u, jax.random.PRNGKey(number))
-        start = time.perf_counter()
+    result = None
+
+    def once():
+        nonlocal given, result
         result = jax.block_until_ready(compiled(*given))
-        taken.append(time.perf_counter() - start)
         if train:
-            weights, state = result
+            keys.append(keys.pop(0))
+            given = (*result, graph, u, keys[0])
+
+    seconds = median_seconds(once, REPEATS)
     if not train:
         np.save(path.with_suffix(".out.npy"), np.asarray(result))
     mib = compiled.memory_analysis().temp_size_in_bytes / 2**20
-    print(json.dumps({"seconds": statistics.median(taken[1:]), "mib": mib}))
+    print(json.dumps({"seconds": seconds, "mib": mib, "versions": versions("jax", "jaxlib", "optax")}))
 
 
 if __name__ == "__main__":

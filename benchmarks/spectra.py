@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,12 +24,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import about, markdown_row, own_process, resident, sentence, write_json
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import eigsh
 from scipy.spatial import Delaunay
 from threadpoolctl import threadpool_limits
 
-from irno_graph.files import atomic_path
 from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh
 from irno_graph.spectral import ChebyshevBank, EigenBasis, laplacian
@@ -39,12 +37,6 @@ from irno_graph.spectral.laplacian import symmetric_laplacian
 from irno_graph.spectral.solver import residual_norms
 
 LARGEST_SCIPY = 300_000  # nodes
-
-
-def resident(name: str) -> float:
-    """MiB of this process: VmRSS now, VmHWM at the peak (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def square(nodes: int) -> Graph:
@@ -120,9 +112,8 @@ CASES = {"scipy": scipy_case, "ours": basis_case, "load": load_case, "bands": ba
 def run_case(case: str, nodes: int, modes: int) -> dict[str, Any]:
     """One case in a process of its own."""
     arguments = [sys.executable, __file__, "--case", case, "--nodes", str(nodes), "--modes", str(modes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return {"case": case, "nodes": nodes, "modes": modes, **json.loads(done.stdout)}
+    found = own_process(arguments, {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    return {"case": case, "nodes": nodes, "modes": modes, **found}
 
 
 def row(found: dict[str, Any]) -> str:
@@ -133,7 +124,7 @@ def row(found: dict[str, Any]) -> str:
         for key, form in (("residual", ".0e"), ("peak_mib", ".0f"))
     ]
     shown.append(f"{found['ratio']:.2f}" if "ratio" in found else "-")
-    return "| " + " | ".join(map(str, shown)) + " |"
+    return markdown_row(shown)
 
 
 def main() -> None:
@@ -151,6 +142,8 @@ def main() -> None:
         with threadpool_limits(1):
             print(json.dumps(CASES[chosen.case](square(chosen.nodes[0]), chosen.modes[0])))
         return
+    here = about("threadpoolctl")
+    print(sentence(here), end="\n\n")
     print("| case | nodes | modes | CPU s | residual | MiB | SciPy / ours |\n|---|---|---|---|---|---|---|")
     results = []
     for nodes in chosen.nodes:
@@ -164,8 +157,7 @@ def main() -> None:
         results.append(run_case("bands", nodes, 0))
         print(row(results[-1]), flush=True)
     if chosen.out:
-        with atomic_path(chosen.out) as temporary:
-            temporary.write_text(json.dumps({"threads": 1, "results": results}, indent=1) + "\n")
+        write_json(chosen.out, {"threads": 1, "results": results}, here)
 
 
 if __name__ == "__main__":

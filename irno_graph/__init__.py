@@ -14,15 +14,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from irno_graph import bases, correctors, losses, metrics
+    from irno_graph import bases, correctors, losses, metrics, refine
     from irno_graph.graph import Graph
     from irno_graph.mesh import Mesh, MeshError, MeshWarning, read_mesh, write_mesh, write_series
-    from irno_graph.refine import IRNO, Dirichlet, Refinement, Scaling, Status, load, save
+    from irno_graph.refine import (
+        IRNO,
+        Certificate,
+        Dirichlet,
+        Refinement,
+        Scaling,
+        Status,
+        certify,
+        load,
+        save,
+    )
     from irno_graph.rollout import Trajectory, rollout
     from irno_graph.spectral import ChebyshevBank, EigenBasis
 
 __all__ = [
     "IRNO",
+    "Certificate",
     "ChebyshevBank",
     "Dirichlet",
     "EigenBasis",
@@ -35,24 +46,34 @@ __all__ = [
     "Status",
     "Trajectory",
     "bases",
+    "certify",
     "correctors",
     "load",
     "losses",
     "metrics",
     "read_mesh",
+    "refine",
     "rollout",
     "save",
     "write_mesh",
     "write_series",
 ]
 
-_ROOMS = ("bases", "correctors", "losses", "metrics", "rollout")  # `rollout` is a module that can be called
+_ROOMS = (
+    "bases",
+    "correctors",
+    "losses",
+    "metrics",
+    "refine",
+    "rollout",
+)  # `rollout` is a module that can be called
 _HOMES = {
     "Graph": "graph",
     **dict.fromkeys(("ChebyshevBank", "EigenBasis"), "spectral"),
     "Trajectory": "rollout",
     **dict.fromkeys(("Mesh", "MeshError", "MeshWarning", "read_mesh", "write_mesh", "write_series"), "mesh"),
-    **dict.fromkeys(("IRNO", "Dirichlet", "Refinement", "Scaling", "Status", "load", "save"), "refine"),
+    **dict.fromkeys(("IRNO", "Certificate", "Dirichlet", "Refinement", "Scaling", "Status"), "refine"),
+    **dict.fromkeys(("certify", "load", "save"), "refine"),
 }
 
 

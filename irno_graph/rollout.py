@@ -28,8 +28,8 @@ class Trajectory(NamedTuple):
         states: `[time_steps + 1, ..., nodes, channels]`, the first one is the start; NaN after a sample has ended.
         times: `[time_steps + 1]`, in the problem's unit.
         steps_taken: refinement steps per time step and sample, `[time_steps, ...]`.
-        status: `Status` code per sample, `[...]` (`[..., graphs]` on a batch): whether all steps were taken and
-            all refined.
+        status: `Status` code per sample, `[...]` (`[..., graphs]` on a batch): `NOT_FINITE` where a state or a
+            refinement was not finite, `OUTSIDE` where a guard returned the base's answer at some step, else `DONE`.
     """
 
     states: Tensor
@@ -51,6 +51,7 @@ def rollout(
     tau_max: float | None = None,
     coefficients: Tensor | None = None,
     fixed: Dirichlet | None = None,
+    tolerance: float | None = None,
 ) -> Trajectory:
     """u_{n+1} = model(u_n, graph): each answer, refined, is the next input.
 
@@ -69,22 +70,25 @@ def rollout(
         tau_max: longest lead time that the model is asked for; None asks for one time step at a time.
         coefficients: what the model takes beside the state, `[..., nodes, coefficients]`; they do not change.
         fixed: Dirichlet values of every state after the first, of its own time where they are a function of time.
+        tolerance: of the residual at which a sample's refinement stops, see `IRNO`; None takes all steps.
 
     Raises:
         ValueError: if `state` does not fit the graph or is not finite, `time_steps` is negative or not the length of
-            `lead_time`, a time is not positive, lead times are asked of a base that does not take them, or `fixed`
-            does not fit the states.
+            `lead_time`, a time is not positive, lead times are asked of a base that does not take them, `fixed`
+            does not fit the states, or steps or a tolerance are given for a base alone.
     """
     check_field(state, graph, None, "state")
     if coefficients is not None:
         _check_coefficients(coefficients, state, graph)
-    if steps and not isinstance(model, IRNO):
-        raise ValueError(
-            f"`steps` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
-        )
+    for name, value in (("steps", steps), ("tolerance", tolerance)):
+        if value and not isinstance(model, IRNO):
+            raise ValueError(
+                f"`{name}` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
+            )
     spans = _spans(model, time_steps, lead_time, tau_max)
     own_lead = lead_time is None and tau_max is None  # the model's
     alive = refined_all = finite_samples(state, graph)
+    outside = ~alive & alive
     states, steps_taken, times = [state], [], [time]
     current = origin = state
     for stretch in _plan(spans, time, tau_max):
@@ -94,8 +98,9 @@ def rollout(
             x = new if coefficients is None else _with(new, coefficients)
             lead = None if own_lead else stretch.lead
             there = None if fixed is None else fixed.at(end)
-            new, more, refined = _ask(model, x, graph, steps, start, lead, there)
-            taken, refined_all = taken + more, refined_all & refined
+            new, more, how = _ask(model, x, graph, start, lead, steps=steps, tolerance=tolerance, fixed=there)
+            taken, outside = taken + more, outside | (how == int(Status.OUTSIDE))
+            refined_all = refined_all & (how != int(Status.NOT_FINITE))
             alive = alive & finite_samples(new, graph)
             new = torch.where(over_nodes(alive, graph), new, current)
         current = new
@@ -103,7 +108,8 @@ def rollout(
         steps_taken.append(torch.where(alive, taken, 0))
         times.append(stretch.stops[-1])
     taken_all = torch.stack(steps_taken) if steps_taken else torch.zeros(0, *alive.shape, dtype=torch.long)
-    status = torch.where(alive & refined_all, int(Status.DONE), int(Status.NOT_FINITE))
+    done = torch.where(outside, int(Status.OUTSIDE), int(Status.DONE))
+    status = torch.where(alive & refined_all, done, int(Status.NOT_FINITE))
     return Trajectory(torch.stack(states), torch.tensor(times, dtype=torch.float64), taken_all, status)
 
 
@@ -139,17 +145,23 @@ def _ask(
     model: nn.Module,
     x: Tensor,
     graph: Graph,
-    steps: int | None,
     time: float,
     lead: float | None,
+    *,
+    steps: int | None,
+    tolerance: float | None,
     fixed: Dirichlet | None,
-) -> tuple[Tensor, Tensor | int, Tensor | bool]:
-    """The next state, and per sample its refinement steps and whether all were taken; a base takes none."""
+) -> tuple[Tensor, Tensor | int, Tensor]:
+    """The next state, and per sample its refinement steps and status; a base takes none."""
     if isinstance(model, IRNO):
-        found = model(x, graph, steps=steps, time=time, lead_time=lead, fixed=fixed)
-        return found.value, found.steps_taken, found.status == int(Status.DONE)
+        found = model(x, graph, steps=steps, time=time, lead_time=lead, fixed=fixed, tolerance=tolerance)
+        return found.value, found.steps_taken, found.status
     new = ask(model, x, graph, time=time, lead_time=lead)
-    return new if fixed is None else fixed.impose(new), 0, True
+    return (
+        new if fixed is None else fixed.impose(new),
+        0,
+        torch.zeros((), dtype=torch.long, device=new.device),
+    )
 
 
 def _spans(

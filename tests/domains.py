@@ -92,3 +92,10 @@ def sphere_points(count):
 def sphere(count):
     points = sphere_points(count)
     return Mesh(points, [("triangle", ConvexHull(points).simplices)])
+
+
+def bumpy_sphere(count):
+    """A sphere without the symmetry of its spiral of points."""
+    mesh = sphere(count)
+    bumps = np.random.default_rng(0).uniform(0.95, 1.05, (count, 1))
+    return Mesh(mesh.points * bumps, mesh.cells)

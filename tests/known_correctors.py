@@ -68,3 +68,25 @@ class Jacobi(nn.Module):
         degree = torch.bincount(target, minlength=graph.num_nodes).to(h.dtype)
         sums = torch.zeros_like(h).index_add(-2, target, h[..., source, :])
         return sums / degree[:, None] - h
+
+
+class Affine(nn.Module):
+    """Phi(h) = b - A h on all nodes and channels at once."""
+
+    def __init__(self, matrix, right):
+        super().__init__()
+        self.matrix, self.right = matrix, right
+
+    def forward(self, x, h, graph):
+        return self.right - (h.flatten(-2) @ self.matrix.T).reshape(h.shape)
+
+
+class Bend(nn.Module):
+    """Phi(h) = function(h) at each node alone."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x, h, graph):
+        return self.function(h)

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 
 import typer
 
-from irno_graph.cli import cache, convert, data, demo, evaluate, meshes, rollout, train, version
+from irno_graph.cli import (
+    bench,
+    cache,
+    certify,
+    convert,
+    data,
+    demo,
+    evaluate,
+    meshes,
+    rollout,
+    train,
+    version,
+)
 
 app = typer.Typer(
     name="irno-graph",
@@ -20,9 +32,11 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
+app.command("certify")(certify.certify)
 app.add_typer(meshes.app, name="mesh")
 app.add_typer(convert.app, name="convert")
 app.add_typer(cache.app, name="cache")
+app.command("bench", context_settings=bench.SETTINGS)(bench.bench)
 app.command("version")(version.version)
 
 __all__ = ["app", "main", "run"]

@@ -1,4 +1,4 @@
-"""A corrector that is zero wherever a residual is zero, by construction."""
+"""A corrector that is zero where a residual vanishes on the whole graph, by construction."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from irno_graph.graph import Graph
 
 
 class Anchored(nn.Module):
-    """Phi(x, h) = C(x, [h, r]) - C(x, [h, 0]) with r = residual(x, h, graph): zero where r is zero.
+    """Phi(x, h) = C(x, [h, r]) - C(x, [h, 0]) with r = residual(x, h, graph): zero, to the last bit, if r is.
 
-    With a residual that vanishes at the truth y (a discretised equation, a constraint), y is a fixed point of the
-    refinement whatever the weights are: the bias ||Phi(x, y)||, and with it the error floor alpha ||b|| / (1 - q) of
-    the iteration (arXiv 2605.24041), is zero by construction and not only by a loss. Twice the cost of C.
+    So it is for each sample, and each graph of a batch. With a residual that vanishes at the truth y (a discretised
+    equation, a constraint), y is a fixed point of the refinement whatever the weights are: the bias ||Phi(x, y)||, and
+    with it the error floor alpha ||b|| / (1 - q) of the iteration (arXiv 2605.24041), is zero by construction and not
+    only by a loss. Twice the cost of C.
 
     Args:
         corrector: C, built for the channels of x and for those of h and of the residual together.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from irno_graph.graph import Graph, graph_list
 from irno_graph.graph.cache import per_graph
-from irno_graph.graph.hierarchy import Links, hierarchy
+from irno_graph.graph.coarsening import SweepOrder
+from irno_graph.graph.hierarchy import Links, hierarchy, levels_of
+from irno_graph.graph.pyg import Batch
 from irno_graph.graph.size import domain_sizes
 from irno_graph.nn.pieces import OrderedEdges
 from irno_graph.spectral import EigenBasis
@@ -49,18 +52,38 @@ class Geometry(NamedTuple):
         floors: from the graph itself down to the coarsest level.
         waves: of the spectral filters, None without.
         static: `[nodes, 1, static]` features of the nodes, None without.
+        parts: of a batch whose graphs have different numbers of coarser graphs, those of `alike`, one after the other;
+            then there are no floors or waves of the whole.
     """
 
     floors: tuple[Floor, ...]
     waves: Waves | None
     static: Tensor | None
+    parts: tuple[Geometry, ...] = ()
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of a geometry without parts."""
+        return len(self.floors[0].own.inverse_degree)
+
+
+@per_graph
+def alike(graph: Graph, invariant: bool) -> tuple[Graph, ...]:
+    """Of a batch, the batches of neighbouring graphs that go down as many levels; empty where all do."""
+    if not isinstance(graph, Batch):
+        return ()
+    order = _order(invariant)
+    runs = [list(same) for _, same in groupby(graph_list(graph), lambda part: levels_of(part, order=order))]
+    if len(runs) == 1:
+        return ()
+    return tuple(run[0] if len(run) == 1 else Batch.from_data_list(run) for run in runs)
 
 
 @per_graph
 def floors(graph: Graph, coarser: int | None, invariant: bool) -> tuple[Floor, ...]:
     """The hierarchy of `coarser` coarser graphs (None: as many as the graph has); without vectors if `invariant`."""
     first = graph.dim if invariant else 0
-    levels = hierarchy(graph, coarser, order="intrinsic" if invariant else "position")
+    levels = hierarchy(graph, coarser, order=_order(invariant))
     return tuple(
         Floor(
             _ordered(level.links, first),
@@ -69,6 +92,10 @@ def floors(graph: Graph, coarser: int | None, invariant: bool) -> tuple[Floor, .
         )
         for level in levels
     )
+
+
+def _order(invariant: bool) -> SweepOrder:
+    return "intrinsic" if invariant else "position"
 
 
 def _ordered(links: Links, first: int) -> OrderedEdges:

@@ -138,8 +138,8 @@ class SpectralFilter(nn.Module):
         for part, vectors, weighted, kernels in zip(
             entered.split(sizes), graph_waves.vectors, graph_waves.weighted, graph_waves.waves, strict=True
         ):
-            flat = part.reshape(len(part), -1)  # [nodes, samples * width]
-            modes = (weighted.T @ flat).view(-1, *part.shape[1:])  # [modes, samples, width]
+            flat = part.flatten(1)  # [nodes, samples * width]
+            modes = (weighted.T @ flat).view(len(kernels), *part.shape[1:])  # [modes, samples, width]
             modes = modes * self.filter(kernels).unsqueeze(1)
-            filtered.append((vectors @ modes.reshape(len(modes), -1)).view_as(part))
+            filtered.append((vectors @ modes.flatten(1)).view_as(part))
         return h + self.leave(functional.silu(torch.cat(filtered) + self.own(normed)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from irno_graph.correctors.corrector import GraphCorrector
-from irno_graph.correctors.geometry import Floor, Geometry, floors, static_features, waves
+from irno_graph.correctors.geometry import Floor, Geometry, alike, floors, static_features, waves
 from irno_graph.correctors.layers import GraphLayer, SpectralFilter, Steps, Transfer
 from irno_graph.correctors.options import Options
 from irno_graph.graph import Graph
@@ -34,7 +35,7 @@ class MultiscaleMessagePassing(GraphCorrector):
         layers: steps of message passing at a level, on the way down and again on the way up.
         levels: number of coarser graphs, each with weights of its own. None goes down until three nodes are left of
             every connected part, so that the whole domain is seen on a mesh of any size; all coarser graphs but the
-            first then share their weights.
+            first then share their weights, and a graph of a batch has the levels that it has alone.
         modes: modes of the graph's Laplacian in two spectral filters, before and after the coarser graphs; 0 for
             none. They carry what travels across the domain within a time step, as sound does.
         dim: coordinates of a node of the graphs.
@@ -96,15 +97,20 @@ class MultiscaleMessagePassing(GraphCorrector):
 
     def geometry(self, graph: Graph) -> Geometry:
         """The graph's hierarchy, and its eigenbasis where there are spectral filters."""
-        dtype = self.last.weight.dtype
-        return Geometry(
-            floors(graph, self.levels, self.options.invariant),
-            waves(graph, self.modes, dtype) if self.modes else None,
-            static_features(graph, self.options.static, dtype),
-        )
+        static = static_features(graph, self.options.static, self.last.weight.dtype)
+        parts = alike(graph, self.options.invariant) if self.levels is None else ()
+        if parts:
+            return Geometry((), None, static, tuple(self._geometry(part) for part in parts))
+        return self._geometry(graph)._replace(static=static)
 
-    def encode_edges(self, geometry: Geometry) -> tuple[EncodedFloor, ...]:
-        """The geometry of the edges of each level, for each layer."""
+    def _geometry(self, graph: Graph) -> Geometry:
+        own = waves(graph, self.modes, self.last.weight.dtype) if self.modes else None
+        return Geometry(floors(graph, self.levels, self.options.invariant), own, None)
+
+    def encode_edges(self, geometry: Geometry) -> tuple[Any, ...]:
+        """The geometry of the edges of each level, for each layer; of each part where there are parts."""
+        if geometry.parts:
+            return tuple(self.encode_edges(part) for part in geometry.parts)
         return tuple(self._encoded(floor, depth) for depth, floor in enumerate(geometry.floors))
 
     def _encoded(self, floor: Floor, depth: int) -> EncodedFloor:
@@ -117,8 +123,14 @@ class MultiscaleMessagePassing(GraphCorrector):
             _at(self.prolong, depth).encode(floor.prolong),
         )
 
-    def process(self, latent: Tensor, geometry: Geometry, encoded: tuple[EncodedFloor, ...]) -> Tensor:
+    def process(self, latent: Tensor, geometry: Geometry, encoded: tuple[Any, ...]) -> Tensor:
         """One V-cycle on the graph's hierarchy, with spectral filters around the coarser graphs if there are any."""
+        if not geometry.parts:
+            return self._cycle(latent, geometry, encoded)
+        parts = latent.split([part.nodes for part in geometry.parts])
+        return torch.cat([self._cycle(*own) for own in zip(parts, geometry.parts, encoded, strict=True)])
+
+    def _cycle(self, latent: Tensor, geometry: Geometry, encoded: tuple[EncodedFloor, ...]) -> Tensor:
         kept = []
         *finer, coarsest = zip(geometry.floors, encoded, strict=True)
         for depth, (floor, own) in enumerate(finer):

@@ -158,7 +158,7 @@ def compare_rollouts(
             truth = part.to(graph.pos.device).transpose(0, 1)  # [times, samples, nodes, channels]
             out = rollout(runner, truth[0], graph, len(truth) - 1, steps=count)
             found.append(flow_errors(out.states[1:], truth[1:], graph, mean))
-            ended[name] += int((out.status != int(Status.DONE)).sum())
+            ended[name] += int((out.status == int(Status.NOT_FINITE)).sum())
             if progress is not None:
                 progress(number * len(parts) + place + 1, len(runs) * len(parts))
         joined = {group: torch.cat([own[group] for own in found], dim=1).cpu() for group in GROUPS}

@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.nn import functional
 
-from irno_graph.nn.modes import is_eager
+from irno_graph.nn.modes import is_eager, is_transformed
 from irno_graph.nn.pieces import OrderedEdges, Piece
 from irno_graph.nn.segment import gather, segment_mean
 
@@ -43,7 +44,8 @@ def mean_messages(given: Messages, edges: OrderedEdges, memory: Memory = "auto")
         edges: sorted by receiver.
         memory: "recompute" computes edges in pieces, in the backward pass again; "keep" is plain torch, which keeps
             them; "auto" is the first on a CPU and the second elsewhere. Both give the same numbers, up to rounding,
-            and derivatives of all orders. Compiled, under autocast and in transforms of `torch.func` all are plain.
+            and derivatives of all orders. Compiled, under autocast, in transforms of `torch.func` and for dual
+            numbers all are plain.
     """
     if not _in_pieces(given, memory):
         return _plain(given, edges)
@@ -56,8 +58,9 @@ def mean_messages(given: Messages, edges: OrderedEdges, memory: Memory = "auto")
 def _in_pieces(given: Messages, memory: Memory) -> bool:
     if memory == "keep" or not is_eager(given.sent.device.type):
         return False
-    same = all(part is None or part.dtype == given.sent.dtype for part in given)
-    return same and (memory == "recompute" or given.sent.device.type == "cpu")
+    tensors = [part for part in given if part is not None]
+    alike = all(part.dtype == given.sent.dtype and unpack_dual(part).tangent is None for part in tensors)
+    return alike and (memory == "recompute" or given.sent.device.type == "cpu")
 
 
 def _plain(given: Messages, edges: OrderedEdges) -> Tensor:
@@ -80,7 +83,7 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         given = Messages(*ctx.saved_tensors) if not ctx.alone else _without_receiver(ctx.saved_tensors)
-        if torch.is_grad_enabled():  # a derivative of this one is wanted, too
+        if torch.is_grad_enabled() or is_transformed():  # differentiated or mapped in turn
             return None, *_plain_gradients(given, ctx.edges, grads[0], ctx.needs_input_grad[1:])
         return None, *_gradients(given, ctx.edges, grads[0].contiguous(), ctx.needs_input_grad[3])
 
@@ -93,9 +96,24 @@ def _without_receiver(saved: tuple[Tensor, ...]) -> Messages:
 def _plain_gradients(
     given: Messages, edges: OrderedEdges, grad: Tensor, wanted: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
-    inputs = [part for part, needed in zip(given, wanted, strict=True) if part is not None and needed]
-    found = iter(torch.autograd.grad(_plain(given, edges), inputs, grad, create_graph=True))
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        own = _views(given)
+        value = _plain(own, edges)
+    inputs = [part for part, needed in zip(own, wanted, strict=True) if part is not None and needed]
+    found = iter(torch.autograd.grad(value, inputs, grad, create_graph=again))
     return tuple(next(found) if needed else None for needed in wanted)
+
+
+def _views(given: Messages) -> Messages:
+    """The same tensors, none of them the same as another or made of it: their gradients do not mix."""
+    sent, received, features, weight = given
+    return Messages(
+        sent.view_as(sent),
+        None if received is None else received.view_as(received),
+        features.view_as(features),
+        weight.view_as(weight),
+    )
 
 
 def _run(given: Messages, edges: OrderedEdges) -> Tensor:
@@ -115,7 +133,7 @@ def _run(given: Messages, edges: OrderedEdges) -> Tensor:
 def _space(given: Messages, pieces: list[Piece], count: int) -> Tensor:
     """Room for `count` values of each edge of a piece, `[count, edges, samples * width]`."""
     most = max((len(piece.index) for piece in pieces), default=0)
-    return given.sent.new_empty(count, most, given.sent[0].numel())
+    return given.sent.new_empty(count, most, given.sent.shape[1:].numel())
 
 
 def _before(given: Messages, weight: Tensor, piece: Piece, value: Tensor, other: Tensor) -> Tensor:
@@ -126,7 +144,7 @@ def _before(given: Messages, weight: Tensor, piece: Piece, value: Tensor, other:
     if samples == 1:
         value.addmm_(features, shift)
     else:
-        value.view(-1, samples, width).add_(torch.mm(features, shift).unsqueeze(1))
+        value.view(len(value), samples, width).add_(torch.mm(features, shift).unsqueeze(1))
     if given.received is not None:
         received = given.received.flatten(1)[piece.receivers]
         value += torch.index_select(received, 0, piece.index, out=other)
@@ -136,7 +154,7 @@ def _before(given: Messages, weight: Tensor, piece: Piece, value: Tensor, other:
 def _gate(given: Messages, weight: Tensor, piece: Piece, value: Tensor) -> None:
     """`value` `[edges, samples * width]` times 1 + G e, in place."""
     samples, width = given.sent.shape[1:]
-    by_sample = value.view(-1, samples, width)
+    by_sample = value.view(len(value), samples, width)
     by_sample.addcmul_(by_sample, torch.mm(given.features[piece.edges], weight[:, width:]).unsqueeze(1))
 
 
@@ -146,10 +164,9 @@ def _gradients(
     samples, width = given.sent.shape[1:]
     d_sent = torch.zeros_like(given.sent, memory_format=torch.contiguous_format)
     d_received = None if given.received is None else d_sent.new_zeros(grad.shape)
-    weight = (
-        given.weight.T.contiguous()
-    )  # [features, 2 * width], as are its gradient and that of the features:
-    d_weight = torch.zeros_like(weight)  # products of this shape are the fast ones
+    # [features, 2 * width], as are its gradient and that of the features: products of this shape are the fast ones
+    weight = given.weight.T.contiguous()
+    d_weight = torch.zeros_like(weight)
     d_features = weight.new_empty(len(weight), len(given.features)) if for_features else None
     pieces = edges.pieces(samples)
     space = _space(given, pieces, 4)
@@ -160,7 +177,7 @@ def _gradients(
         if d_received is not None:
             d_received.flatten(1)[piece.receivers].index_add_(0, piece.index, d_value)
         d_shift, d_gate = (
-            part.view(-1, width) if samples == 1 else part.view(-1, samples, width).sum(1)
+            part if samples == 1 else part.view(len(part), samples, width).sum(1)
             for part in (d_value, d_gate)
         )
         features = given.features[piece.edges].T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import pairwise
 
@@ -36,7 +36,10 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class OrderedEdges:
-    """Edges sorted by receiver; `pointers` `[receivers + 1]` says where those of each receiver start."""
+    """Edges sorted by receiver; `pointers` `[receivers + 1]` says where those of each receiver start.
+
+    `row_pointers` are the same as a tensor on the edges' device, there from the start: compilers can read them.
+    """
 
     senders: Tensor
     receivers: Tensor
@@ -44,18 +47,18 @@ class OrderedEdges:
     inverse_degree: Tensor
     pointers: NDArray[np.int64]
     receiver_graph: Tensor | None
+    row_pointers: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        row_pointers = torch.from_numpy(self.pointers).to(self.receivers.device)
+        object.__setattr__(self, "row_pointers", row_pointers)
 
     def pieces(self, samples: int = 1, *, by_graph: bool = False) -> list[Piece]:
         """All edges, some thousand rows (edges x samples) at a time; if `by_graph`, no piece in more than one graph."""
-        key = (max(PIECE_ROWS // samples, 1), by_graph)
+        key = (max(PIECE_ROWS // max(samples, 1), 1), by_graph)
         if key not in self._cuts:
             self._cuts[key] = self._cut(*key)
         return self._cuts[key]
-
-    @cached_property
-    def row_pointers(self) -> Tensor:
-        """`pointers` as a tensor on the edges' device."""
-        return torch.from_numpy(self.pointers).to(self.receivers.device)
 
     @cached_property
     def _cuts(self) -> dict[tuple[int, bool], list[Piece]]:

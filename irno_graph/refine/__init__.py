@@ -1,19 +1,41 @@
 """Refinement of a base's output, and storage of refined models."""
 
 from irno_graph.refine.boundary import Dirichlet
+from irno_graph.refine.certificate import Certificate, Verdict, certify
+from irno_graph.refine.contraction import implicit_limit, jacobian_penalty
+from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO, Prepares
 from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes, refine
 from irno_graph.refine.scaling import Scaling
+from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic, Schedule
+from irno_graph.refine.solvers import Aitken, Anderson, Plain, Solver
+from irno_graph.refine.space import Space
 from irno_graph.refine.storage import load, save
 
 __all__ = [
     "IRNO",
+    "Aitken",
+    "Anderson",
+    "Averaged",
+    "Certificate",
+    "Constant",
+    "Decaying",
     "Dirichlet",
+    "Guard",
+    "Harmonic",
+    "Plain",
     "Prepares",
     "Refinement",
     "Scaling",
+    "Schedule",
+    "Solver",
+    "Space",
     "Status",
+    "Verdict",
+    "certify",
     "finite_samples",
+    "implicit_limit",
+    "jacobian_penalty",
     "load",
     "over_nodes",
     "refine",

@@ -15,9 +15,14 @@ from torch import Tensor, nn
 from irno_graph.bases import Callable, ask
 from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
+from irno_graph.refine.adaptive import Correction, Problem, refine_adaptively
 from irno_graph.refine.boundary import Dirichlet
+from irno_graph.refine.guard import Guard, features
 from irno_graph.refine.loop import Refinement, refine
 from irno_graph.refine.scaling import Scaling
+from irno_graph.refine.schedules import Averaged, Constant, Schedule, averaged, check_alpha, step_sizes
+from irno_graph.refine.solvers import Plain, Solver
+from irno_graph.refine.space import Space
 
 Time = Tensor | float | None
 
@@ -36,7 +41,7 @@ class Prepares(Protocol):
 
 
 class IRNO(nn.Module):
-    """h_{k+1} = h_k + alpha Phi(x, h_k, graph), from h_0 = base(x, graph).
+    """h_{k+1} = h_k + alpha_k Phi(x, h_k, graph), from h_0 = base(x, graph).
 
     The base is frozen and stays in evaluation mode. Fields are in physical units outside; the corrector sees
     them scaled by `scaling` (none: as they are).
@@ -46,12 +51,18 @@ class IRNO(nn.Module):
             `lead_time` by name.
         corrector: `(x, h, graph) -> [..., nodes, channels]`, may also take `time` and `lead_time` by name; one that
             has a method `prepare` (see `Prepares`) is asked through it, once per refinement.
-        alpha: step size in (0, 1].
+        alpha: step size in (0, 1], or a schedule k -> alpha_k (`refine.Harmonic`, any function); the attribute
+            `alpha` is alpha_0 then, `schedule` the schedule.
         steps: default number of steps K.
         scaling: units of the corrector's inputs and output.
+        solver: what makes h_{k+1} of Phi(x, h_k) and the states before: `refine.Anderson()`, `refine.Aitken()`;
+            None is the plain step above.
+
+        guard: judges every sample after its steps and returns the base's answer, with the status `OUTSIDE`, for one
+            that did not start where the corrector was trained; see `guarded`.
 
     Raises:
-        ValueError: if alpha is not in (0, 1] or steps is negative.
+        ValueError: if alpha is not in (0, 1], steps is negative, or means are asked of a solver's states.
     """
 
     def __init__(
@@ -59,17 +70,25 @@ class IRNO(nn.Module):
         base: nn.Module | Function[[Tensor, Graph], Tensor],
         corrector: nn.Module,
         *,
-        alpha: float = 0.25,
+        alpha: float | Schedule = 0.25,
         steps: int = 4,
         scaling: Scaling | None = None,
+        solver: Solver | None = None,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__()
-        if not 0.0 < alpha <= 1.0:
-            raise ValueError(f"`alpha` should be in (0, 1], got {alpha}: 0.25 is a good start.")
+        self.schedule = alpha if callable(alpha) and not isinstance(alpha, Constant) else None
+        self.solver = None if isinstance(solver, Plain) else solver
+        first = alpha(0) if callable(alpha) else alpha
+        check_alpha("alpha", first)
         _check_steps(steps)
+        if isinstance(self.schedule, Averaged) and self.solver is not None:
+            raise ValueError(
+                f"`solver` should be None with {alpha}, got {solver}: it mixes the states itself."
+            )
         self.base = base if isinstance(base, nn.Module) else Callable(base)
-        self.corrector, self.scaling = corrector, scaling
-        self.alpha, self.steps = float(alpha), int(steps)
+        self.corrector, self.scaling, self.guard = corrector, scaling, guard
+        self.alpha, self.steps = float(first), int(steps)
         self.base.requires_grad_(False)
         self.base.eval()
 
@@ -97,7 +116,7 @@ class IRNO(nn.Module):
         time: Time = None,
         lead_time: Time = None,
         fixed: Dirichlet | None = None,
-    ) -> Function[[Tensor], Tensor]:
+    ) -> Correction:
         """The function h -> Phi(x, h, graph) in physical units, zero where values are `fixed`.
 
         What depends on x and the graph alone is computed here, where the corrector has a `prepare`.
@@ -126,7 +145,7 @@ class IRNO(nn.Module):
     def step(
         self, x: Tensor, h: Tensor, graph: Graph, *, time: Time = None, lead_time: Time = None
     ) -> Tensor:
-        """h + alpha Phi(x, h, graph)."""
+        """h + alpha Phi(x, h, graph), with the first step size."""
         return h + self.alpha * self.phi(x, h, graph, time=time, lead_time=lead_time)
 
     def forward(
@@ -138,6 +157,7 @@ class IRNO(nn.Module):
         time: Time = None,
         lead_time: Time = None,
         fixed: Dirichlet | None = None,
+        tolerance: float | None = None,
         recompute: bool = False,
     ) -> Refinement:
         """Refine the base's answer for x `[..., nodes, in_channels]`; `steps=0` gives the base alone.
@@ -149,27 +169,104 @@ class IRNO(nn.Module):
             time: of x, for a base or corrector that takes it: a number, or one per sample.
             lead_time: how far ahead of it, likewise.
             fixed: Dirichlet values: all states h_0 ... h_K have them, Phi and residuals are zero there.
+            tolerance: in (0, 1); a sample stops at h_k where |Phi(x, h_k)| <= tolerance |Phi(x, h_0)|, in the
+                mass-weighted norm over all channels, each in units of `scaling.std`; on a batch, each graph of it.
             recompute: keep h_k alone of each step for the backward pass, which computes the step again: memory for
                 one step instead of K, one more evaluation of Phi in each, the same gradients.
 
         Raises:
-            ValueError: if x does not fit the graph or is not finite, `steps` is negative, or `fixed` does not fit h_0.
+            ValueError: if x does not fit the graph or is not finite, `steps` is negative, `fixed` does not fit h_0, a
+                step size or the tolerance is out of its range, or means are asked of states that stop.
         """
         count = self.steps if steps is None else steps
         _check_steps(count)
+        self._check_tolerance(tolerance)
         check_field(x, graph, None, "x")
         with torch.no_grad():
             h = ask(self.base, x, graph, time=time, lead_time=lead_time)
         if fixed is not None:
             h = fixed.impose(h)
-        correction: Function[[Tensor], Tensor] = torch.zeros_like  # of no steps
+        correction: Correction = torch.zeros_like  # of no steps
         if count > 0:
             correction = self.correction(x, graph, time=time, lead_time=lead_time, fixed=fixed)
-        return refine(correction, h, graph, steps=count, alpha=self.alpha, recompute=recompute)
+        if self.schedule is None and self.solver is None and tolerance is None:
+            out = refine(correction, h, graph, steps=count, alpha=self.alpha, recompute=recompute)
+            return self._judged(out, graph)
+        out = refine_adaptively(
+            Problem(correction, self._of_rows(x, h, graph, time, lead_time, fixed), self._space(h, graph)),
+            h,
+            step_sizes=step_sizes(self.alpha if self.schedule is None else self.schedule, count),
+            solver=self.solver,
+            tolerance=tolerance,
+            recompute=recompute,
+        )
+        if isinstance(self.schedule, Averaged):
+            out = averaged(out, graph, self.schedule.after)
+        return self._judged(out, graph)
+
+    def _judged(self, out: Refinement, graph: Graph) -> Refinement:
+        """`out`, or the base's answer where the guard does not trust it; the base alone is not judged."""
+        if self.guard is None or len(out.states) == 1:
+            return out
+        return self.guard.applied(out, self._space(out.value, graph))
+
+    def guarded(self, x: Tensor, graph: Graph, rate: float = 0.05) -> Guard:
+        """A guard calibrated on validation samples x `[samples, nodes, in_channels]`; set it as `model.guard`.
+
+        Raises:
+            ValueError: if x does not fit, the rate is not in (0, 1), or there are too few samples for it.
+        """
+        found = IRNO(
+            self.base,
+            self.corrector,
+            alpha=self.alpha if self.schedule is None else self.schedule,
+            steps=self.steps,
+            scaling=self.scaling,
+            solver=self.solver,
+        )
+        with torch.no_grad():
+            out = found(x, graph)
+        samples = features(out, self._space(out.value, graph))
+        return Guard.calibrated(samples.flatten(0, -2), rate, steps=self.steps)
 
     def extra_repr(self) -> str:
-        """Step size and number of steps."""
-        return f"alpha={self.alpha}, steps={self.steps}"
+        """Step size, number of steps and solver."""
+        alpha = self.alpha if self.schedule is None else self.schedule
+        return f"alpha={alpha}, steps={self.steps}" + (f", solver={self.solver}" if self.solver else "")
+
+    def _space(self, h: Tensor, graph: Graph) -> Space:
+        """What residuals are measured in."""
+        return Space.of(graph, h.new_ones(h.shape[-1]) if self.scaling is None else self.scaling.std)
+
+    def _of_rows(
+        self, x: Tensor, h: Tensor, graph: Graph, time: Time, lead_time: Time, fixed: Dirichlet | None
+    ) -> Function[[Tensor], Correction] | None:
+        """`correction` of some samples by their numbers; None where it is not known what belongs to which."""
+        leading = h.shape[:-2]
+        if x.shape[:-2] != leading or not all(_has_rows(own, leading) for own in (time, lead_time)):
+            return None
+
+        def of(value: Tensor, rows: Tensor) -> Tensor:
+            return value.reshape(-1, *value.shape[len(leading) :])[rows]
+
+        def correction(rows: Tensor) -> Correction:
+            times = [of(t, rows) if isinstance(t, Tensor) and t.numel() > 1 else t for t in (time, lead_time)]
+            return self.correction(of(x, rows), graph, time=times[0], lead_time=times[1], fixed=fixed)
+
+        return correction
+
+    def _check_tolerance(self, tolerance: float | None) -> None:
+        if tolerance is None:
+            return
+        if not 0.0 < tolerance < 1.0:
+            raise ValueError(
+                f"`tolerance` should be in (0, 1), got {tolerance}: it is relative to |Phi(h_0)|."
+            )
+        if isinstance(self.schedule, Averaged):
+            raise ValueError(
+                f"`tolerance` should be None with {self.schedule}, got {tolerance}: a mean of states that reach it "
+                "does not."
+            )
 
 
 def prepares(corrector: nn.Module | Prepares) -> TypeGuard[Prepares]:
@@ -185,6 +282,11 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _has_rows(time: Time, leading: torch.Size) -> bool:
+    """Whether a time is the same for all samples, or given for each of them."""
+    return not isinstance(time, Tensor) or time.numel() == 1 or time.shape[: len(leading)] == leading
 
 
 def _check_steps(steps: int) -> None:

@@ -19,6 +19,8 @@ class Status(IntEnum):
 
     DONE = 0
     NOT_FINITE = 1
+    CONVERGED = 2
+    OUTSIDE = 3
 
     @property
     def sentence(self) -> str:
@@ -26,6 +28,8 @@ class Status(IntEnum):
         return {
             Status.DONE: "all steps were taken",
             Status.NOT_FINITE: "a value became NaN or infinite: only what came before it is returned",
+            Status.OUTSIDE: "it started where the corrector was not trained: the base's answer is returned",
+            Status.CONVERGED: "the residual fell below the tolerance: no step was needed after that",
         }[self]
 
 
@@ -35,10 +39,11 @@ class Refinement(NamedTuple):
     Attributes:
         value: the refined estimate `[..., nodes, channels]`.
         states: h_0 ... h_K, `[steps + 1, ..., nodes, channels]`.
-        residuals: mass-weighted root mean square of (h_{k+1} - h_k) / alpha, `[steps, ..., channels]`
-            (`[steps, ..., graphs, channels]` on a batch).
+        residuals: mass-weighted root mean square of Phi(h_k), in a plain step (h_{k+1} - h_k) / alpha_k,
+            `[steps, ..., channels]` (`[steps, ..., graphs, channels]` on a batch); zero once a sample has stopped.
         steps_taken: refinement steps per sample, `[...]` (`[..., graphs]` on a batch).
         status: `Status` code per sample, likewise.
+        applications: how often Phi was evaluated for the sample until it stopped, likewise.
     """
 
     value: Tensor
@@ -46,6 +51,7 @@ class Refinement(NamedTuple):
     residuals: Tensor
     steps_taken: Tensor
     status: Tensor
+    applications: Tensor
 
 
 def refine(
@@ -72,9 +78,10 @@ def refine(
 
     recompute = recompute and torch.is_grad_enabled()
     alive = finite_samples(h, graph)
-    steps_taken = torch.zeros_like(alive, dtype=torch.long)
+    steps_taken = applications = torch.zeros_like(alive, dtype=torch.long)
     states, residuals = [h], []
     for _ in range(steps):
+        applications = applications + alive.long()
         step = checkpoint(advance, h, alive, use_reentrant=False) if recompute else advance(h, alive)
         h, alive, residual = step
         steps_taken = steps_taken + alive.long()
@@ -87,6 +94,7 @@ def refine(
         residuals=torch.stack(residuals) if residuals else none,
         steps_taken=steps_taken,
         status=torch.where(alive, int(Status.DONE), int(Status.NOT_FINITE)),
+        applications=applications,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from importlib import metadata
@@ -16,8 +17,11 @@ from torch import nn
 from irno_graph.bases import RIGNO
 from irno_graph.correctors import EdgeMessagePassing, MessagePassing, MultiscaleMessagePassing
 from irno_graph.files import MissingFileError, atomic_path, existing_file
+from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO, weights_hash
 from irno_graph.refine.scaling import Scaling
+from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic
+from irno_graph.refine.solvers import Aitken, Anderson
 
 FORMAT = 1
 HEADER = "irno_graph"
@@ -27,6 +31,9 @@ KINDS: dict[str, Any] = {
     "EdgeMessagePassing": EdgeMessagePassing.from_config,
     "MessagePassing": MessagePassing.from_config,
     "MultiscaleMessagePassing": MultiscaleMessagePassing.from_config,
+}
+CHOICES: dict[str, Any] = {
+    kind.__name__: kind for kind in (Constant, Decaying, Harmonic, Averaged, Aitken, Anderson)
 }
 
 
@@ -43,7 +50,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, about: dict[str, Any
         about: anything JSON can hold: training config, seeds, commit, figures.
 
     Raises:
-        ValueError: if base or corrector is of a kind that cannot be described.
+        ValueError: if base, corrector, schedule or solver is of a kind that cannot be described.
     """
     description = {
         "format": FORMAT,
@@ -77,9 +84,11 @@ def load(path_or_name: str | os.PathLike[str]) -> Any:
             model = IRNO(
                 _built(description["base"], path),
                 _built(description["corrector"], path),
-                alpha=description["alpha"],
+                alpha=_chosen(description["alpha"]),
                 steps=description["steps"],
                 scaling=None if scaling is None else Scaling.identity(**scaling),
+                solver=_chosen(description.get("solver")),
+                guard=_guard(description.get("guard")),
             )
         model.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         model.load_state_dict(tensors)
@@ -133,12 +142,14 @@ def _described_refinement(model: IRNO) -> dict[str, Any]:
     return {
         "base": _described(model.base),
         "corrector": _described(model.corrector),
-        "alpha": model.alpha,
+        "alpha": model.alpha if model.schedule is None else _choice(model.schedule),
         "steps": model.steps,
         "scaling": None
         if scaling is None
         else {"in_channels": len(scaling.input_mean), "channels": len(scaling.mean)},
         "base_hash": model.base_hash,
+        **({} if model.solver is None else {"solver": _choice(model.solver)}),
+        **({} if model.guard is None else {"guard": dataclasses.asdict(model.guard)}),
     }
 
 
@@ -147,6 +158,34 @@ def _described(module: nn.Module) -> dict[str, Any]:
     if kind not in KINDS:
         raise StorageError(f"only {sorted(KINDS)} can be saved, got {kind}: save its weights yourself.")
     return {"kind": kind, "config": module.config()}  # type: ignore[operator]
+
+
+def _choice(value: Any) -> Any:
+    """A number as it is, a schedule or solver as a dict of its settings."""
+    if not callable(value) and not dataclasses.is_dataclass(value):
+        return value
+    kind = type(value).__name__
+    if CHOICES.get(kind) is not type(value):
+        raise StorageError(f"only {sorted(CHOICES)} can be saved with a model, got {value}: use one of them.")
+    fields = dataclasses.fields(value)
+    return {"kind": kind, **{field.name: _choice(getattr(value, field.name)) for field in fields}}
+
+
+def _chosen(entry: Any) -> Any:
+    """What `_choice` described."""
+    if not isinstance(entry, dict):
+        return entry
+    settings = {name: _chosen(value) for name, value in entry.items() if name != "kind"}
+    return CHOICES[entry["kind"]](**settings)
+
+
+def _guard(entry: dict[str, Any] | None) -> Guard | None:
+    if entry is None:
+        return None
+    settings: dict[str, Any] = {
+        name: tuple(part) if isinstance(part, list) else part for name, part in entry.items()
+    }
+    return Guard(**settings)
 
 
 def _built(entry: dict[str, Any], path: Path) -> nn.Module:

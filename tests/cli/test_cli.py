@@ -177,3 +177,22 @@ def test_bad_input_ends_with_code_2_and_one_line(
     assert said in line
     assert "Traceback" not in shown.out + shown.err
     assert set(place.iterdir()) == before
+
+
+def test_certify_writes_the_verdict_of_every_sample(
+    place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out, model = tmp_path / "certificate.json", str(place / "model.safetensors")
+    arguments = ["certify", model, str(place / "flows.nc"), "--samples", "2", "--iterations", "40"]
+    assert run([*arguments, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["samples"] == len(found["q"]) == 2
+    shown = capsys.readouterr().out
+    for sample in range(2):
+        assert found["verdict"][sample] in found["sentences"]
+        assert f"{found['q'][sample]:.3g}" in shown
+        if found["q"][sample] < 1:
+            floor = found["alpha"] * found["bias"][sample] / (1 - found["q"][sample])
+            assert found["floor"][sample] == pytest.approx(floor)
+    assert run([*arguments, "--time-step", "7"]) == 2
+    assert "should be in 0..6, got 7" in capsys.readouterr().err

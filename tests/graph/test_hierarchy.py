@@ -138,13 +138,6 @@ def test_points_with_many_ties_make_sound_hierarchies(points, neighbours, order)
     assert_renumbers(graph, order)
 
 
-def bumpy_sphere(count):
-    """A sphere without the symmetry of its spiral of points."""
-    mesh = domains.sphere(count)
-    bumps = np.random.default_rng(0).uniform(0.95, 1.05, (count, 1))
-    return Mesh(mesh.points * bumps, mesh.cells)
-
-
 RIGID = {
     "curve in space": lambda: Mesh(
         np.cumsum(np.random.default_rng(0).random((60, 3)), axis=0),
@@ -152,7 +145,7 @@ RIGID = {
     ),
     "triangles": lambda: domains.square_of_triangles(12),
     "quads": lambda: domains.square_of_quads(12),
-    "surface": lambda: bumpy_sphere(300),
+    "surface": lambda: domains.bumpy_sphere(300),
     "wedges": lambda: domains.cube_of_wedges(4),
     "airfoil": lambda: read_mesh(SAMPLES / "naca0012.su2"),
     "ball": lambda: read_mesh(SAMPLES / "ball.mesh"),
@@ -190,7 +183,7 @@ def test_by_position_the_hierarchy_of_a_turned_mesh_is_another():
 
 
 def test_a_cloud_moved_turned_and_reflected_has_the_same_intrinsic_hierarchy():
-    points = bumpy_sphere(500).points
+    points = domains.bumpy_sphere(500).points
     one, other = (
         hierarchy(Graph.from_points(at, "knn", manifold_dim=2), None, order="intrinsic")
         for at in (points, turned(points))

@@ -81,6 +81,25 @@ def test_gradients_of_message_passing_and_of_dropout_are_the_plain_ones(box, x):
         torch.testing.assert_close(again, kept, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("options", [{}, {"memory": "keep"}, {"invariant": True, "edge_hidden": 0}], ids=str)
+def test_gradients_of_a_v_cycle_over_six_steps_are_the_plain_ones(box, x, options):
+    corrector = ig.correctors.MultiscaleMessagePassing(
+        3, 3, hidden=8, options=ig.correctors.Options(small=1.0, **options)
+    )
+    model = refined(corrector.double()).train()
+    x.requires_grad_()
+    wanted = [x, *model.parameters()]
+    kept, again = model(x, box, steps=6), model(x, box, steps=6, recompute=True)
+    assert torch.equal(again.states, kept.states)
+    found, expected = (
+        torch.autograd.grad(loss(out), wanted, allow_unused=True, materialize_grads=True)
+        for out in (again, kept)
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10 * max(1.0, float(other.abs().max())))
+    assert sum(bool(slope.any()) for slope in expected) > 0.7 * len(wanted)
+
+
 def saved_bytes(model, x, graph, **options):
     """Bytes of the distinct tensors that autograd keeps for the backward pass."""
     kept = {}

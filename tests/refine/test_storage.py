@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -80,3 +81,49 @@ def test_a_function_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match="Callable"):
         ig.save(model, tmp_path / "no.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+OPTIONS = ig.correctors.Options(
+    static=2,
+    time=True,
+    lead_time=True,
+    invariant=True,
+    edge_hidden=5,
+    memory="keep",
+    small=0.7,
+)
+CORRECTORS = {
+    "flat": lambda options: ig.correctors.MessagePassing(3, 2, hidden=8, layers=2, options=options),
+    "all levels": lambda options: ig.correctors.MultiscaleMessagePassing(
+        3, 2, hidden=8, layers=2, options=options
+    ),
+    "spectral": lambda options: ig.correctors.MultiscaleMessagePassing(
+        3, 2, hidden=8, levels=2, modes=6, options=options
+    ),
+    "edges": lambda options: ig.correctors.EdgeMessagePassing(3, 2, hidden=8, layers=3, options=options),
+}
+
+
+@pytest.mark.parametrize("options", [None, OPTIONS], ids=["default", "all set"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", CORRECTORS)
+def test_every_corrector_comes_back_with_its_options(tmp_path, box, kind, dtype, options):
+    corrector: Any = CORRECTORS[kind](options).to(dtype)
+    path = ig.save(corrector, tmp_path / "corrector.safetensors")
+    again = ig.load(path)
+    assert type(again) is type(corrector)
+    assert again.config() == corrector.config()
+    assert again.options == (options or ig.correctors.Options())
+    assert describe(path)["module"]["config"] == json.loads(json.dumps(corrector.config()))
+    graph = box.clone()
+    graph.static = torch.randn(graph.num_nodes, 2)
+    x, h = (torch.randn(2, graph.num_nodes, channels, dtype=dtype) for channels in (3, 2))
+    values = [each(x, h, graph, time=0.1, lead_time=0.2) for each in (corrector.eval(), again)]
+    assert values[1].dtype == dtype
+    assert torch.equal(*values)
+
+
+def test_an_anchored_corrector_is_refused_since_its_residual_is_a_function(tmp_path):
+    inner = ig.correctors.MessagePassing(3, 4, hidden=8)
+    with pytest.raises(ValueError, match="got Anchored: save its weights yourself"):
+        ig.save(ig.correctors.Anchored(inner, lambda x, h, graph: x - h, 2), tmp_path / "no.safetensors")

@@ -1,0 +1,107 @@
+"""Whether a refinement started where it was trained to start: a detector, calibrated to a rate of false alarms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from irno_graph.refine.loop import Refinement, Status, over_nodes
+from irno_graph.refine.space import Space
+
+FEATURES = ("first_residual", "residual_ratio", "worst_ratio", "energy")
+TINY = 1e-30
+
+
+def features(out: Refinement, space: Space) -> Tensor:
+    """What a refinement looks like from outside, in logarithms: `[..., features]`, or `[..., graphs, features]`.
+
+    In the order of `FEATURES`: the first step |h_1 - h_0|; the last step over the first; the largest ratio of two
+    steps that follow each other; the size |h_0|.
+    """
+    states = out.states
+    moved = torch.stack([space.norm(after - before) for before, after in pairwise(states)])
+    moved = moved.clamp_min(TINY).log()
+    ratio = moved.diff(dim=0).amax(dim=0) if len(moved) > 1 else torch.zeros_like(moved[0])
+    energy = space.norm(states[0]).clamp_min(TINY).log()
+    return torch.stack([moved[0], moved[-1] - moved[0], ratio, energy], dim=-1)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Tells starts that a corrector was not trained for; there the base's answer is better trusted.
+
+    A feature is scored by its distance from the middle of the validation samples, in units of their spread on that
+    side; a sample is outside where its largest score is above `threshold`. The threshold is the split-conformal one:
+    of samples like those of the calibration at most the share `rate` is outside, in expectation.
+
+    Attributes:
+        steps: refinement steps K of the calibration; a refinement is judged by as many.
+        middle: median of each feature over the calibration samples.
+        below: distance from it to their lower 5 %, `above` to their upper 5 %.
+        above: see `below`.
+        threshold: largest score of a sample that is inside.
+        rate: expected share of false alarms.
+    """
+
+    steps: int
+    middle: tuple[float, ...]
+    below: tuple[float, ...]
+    above: tuple[float, ...]
+    threshold: float
+    rate: float
+
+    @classmethod
+    def calibrated(cls, samples: Tensor, rate: float = 0.05, *, steps: int) -> Guard:
+        """From the `features` `[samples, features]` of validation samples after `steps`; none was trained on.
+
+        The first half gives middle and spread, the second the threshold.
+
+        Raises:
+            ValueError: if the rate is not in (0, 1), or there are too few samples for it.
+        """
+        if not 0 < rate < 1:
+            raise ValueError(f"`rate` should be in (0, 1), got {rate}: 0.05 is one false alarm in twenty.")
+        first, second = samples[::2].double(), samples[1::2].double()
+        place = math.ceil((len(second) + 1) * (1 - rate))
+        if place > len(second) or len(first) < 2:
+            needed = 2 * math.ceil(1 / rate)
+            raise ValueError(
+                f"a rate of {rate} needs {needed} validation samples or more, got {len(samples)}: add samples."
+            )
+        middle = first.median(dim=0).values
+        low, high = first.quantile(0.05, dim=0), first.quantile(0.95, dim=0)
+        floor = 1e-6 + 1e-6 * middle.abs()
+        below, above = (middle - low).clamp_min(floor), (high - middle).clamp_min(floor)
+        spread = tuple(middle.tolist()), tuple(below.tolist()), tuple(above.tolist())
+        guard = cls(steps, *spread, math.inf, float(rate))
+        return replace(guard, threshold=float(guard.score(second).sort().values[place - 1]))
+
+    def score(self, samples: Tensor) -> Tensor:
+        """The largest score over the features `[..., features]`; NaN counts as infinite."""
+        middle, below, above = (
+            torch.tensor(part, dtype=torch.float64, device=samples.device)
+            for part in (self.middle, self.below, self.above)
+        )
+        off = samples.double() - middle
+        scored = torch.where(off < 0, -off / below, off / above)
+        return torch.where(scored.isnan(), torch.inf, scored).amax(dim=-1)
+
+    def applied(self, out: Refinement, space: Space) -> Refinement:
+        """`out` with the base's answer h_0 as the value of samples that are outside, and their status saying so.
+
+        Raises:
+            ValueError: if there were fewer steps than the guard was calibrated with.
+        """
+        if len(out.states) <= self.steps:
+            raise ValueError(
+                f"this guard was calibrated with {self.steps} refinement steps, got {len(out.states) - 1}: take as "
+                "many or more, or calibrate another one."
+            )
+        judged = out._replace(states=out.states[: self.steps + 1])
+        outside = self.score(features(judged, space)) > self.threshold
+        value = torch.where(over_nodes(outside, space.graph), out.states[0], out.value)
+        return out._replace(value=value, status=torch.where(outside, int(Status.OUTSIDE), out.status))
