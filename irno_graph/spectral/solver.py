@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import norm
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from irno_graph.spectral.dissection import dissection
 from irno_graph.spectral.krylov import EigenError, Modes, factorised, nearest_modes, negative_pivots
@@ -35,7 +37,7 @@ def lowest_modes(matrix: csr_array, count: int, reach: np.ndarray) -> Modes:
     Raises:
         EigenError: if modes are missing after several starts.
     """
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         parts = _parts(matrix)
         if len(parts) == 1:
             return _connected(matrix, count, reach)
@@ -76,6 +78,12 @@ def residual_norms(matrix: csr_array, modes: Modes) -> np.ndarray:
             f"(eigenvalue {eigenvalues[worst]:.6g}): ask for fewer modes, or drop the flat cells of the mesh."
         )
     return relative
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The loaded libraries with threads; looking for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 def _parts(matrix: csr_array) -> list[np.ndarray]:
