@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,21 @@ class GraphCorrector(nn.Module, ABC):
         self.last = nn.Linear(hidden, channels)
         nn.init.xavier_normal_(self.last.weight, gain=options.small)
         nn.init.zeros_(self.last.bias)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """What `config` describes."""
+        return cls(**{**config, "options": Options(**config["options"])})
+
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments, as JSON holds them."""
+        return {
+            "in_channels": self.in_channels,
+            "channels": self.channels,
+            "hidden": self.hidden,
+            "dim": self.dim,
+            "options": self.options.config(),
+        }
 
     @abstractmethod
     def geometry(self, graph: Graph) -> Geometry:

@@ -70,21 +70,9 @@ class EdgeMessagePassing(GraphCorrector):
         )
         self.layers = nn.ModuleList(EdgeLayer(hidden) for _ in range(layers))
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> EdgeMessagePassing:
-        """What `config` describes."""
-        return cls(**{**config, "options": Options(**config["options"])})
-
-    def config(self) -> dict[str, object]:
-        """Constructor arguments."""
-        return {
-            "in_channels": self.in_channels,
-            "channels": self.channels,
-            "hidden": self.hidden,
-            "layers": len(self.layers),
-            "dim": self.dim,
-            "options": self.options.config(),
-        }
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments, as JSON holds them."""
+        return {**super().config(), "layers": len(self.layers)}
 
     def geometry(self, graph: Graph) -> Geometry:
         """The graph's edges."""

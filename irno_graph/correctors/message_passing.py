@@ -39,21 +39,9 @@ class MessagePassing(GraphCorrector):
         super().__init__(in_channels, channels, hidden, dim, options)
         self.layers = Steps(GraphLayer(hidden, options.edge_features(dim), options) for _ in range(layers))
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MessagePassing:
-        """What `config` describes."""
-        return cls(**{**config, "options": Options(**config["options"])})
-
-    def config(self) -> dict[str, object]:
-        """Constructor arguments."""
-        return {
-            "in_channels": self.in_channels,
-            "channels": self.channels,
-            "hidden": self.hidden,
-            "layers": len(self.layers),
-            "dim": self.dim,
-            "options": self.options.config(),
-        }
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments, as JSON holds them."""
+        return {**super().config(), "layers": len(self.layers)}
 
     def geometry(self, graph: Graph) -> Geometry:
         """The graph's edges."""

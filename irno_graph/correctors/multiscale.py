@@ -77,23 +77,9 @@ class MultiscaleMessagePassing(GraphCorrector):
         self.prolong = nn.ModuleList(transfer() for _ in range(own))
         self.filters = nn.ModuleList(SpectralFilter(hidden) for _ in range(2 if modes else 0))
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MultiscaleMessagePassing:
-        """What `config` describes."""
-        return cls(**{**config, "options": Options(**config["options"])})
-
-    def config(self) -> dict[str, object]:
-        """Constructor arguments."""
-        return {
-            "in_channels": self.in_channels,
-            "channels": self.channels,
-            "hidden": self.hidden,
-            "layers": self._layers,
-            "levels": self.levels,
-            "modes": self.modes,
-            "dim": self.dim,
-            "options": self.options.config(),
-        }
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments, as JSON holds them."""
+        return {**super().config(), "layers": self._layers, "levels": self.levels, "modes": self.modes}
 
     def geometry(self, graph: Graph) -> Geometry:
         """The graph's hierarchy, and its eigenbasis where there are spectral filters."""
