@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from harness import write_json
 from torch import Tensor, nn
 
 import irno_graph as ig
 from irno_graph.correctors import EdgeMessagePassing, MessagePassing, MultiscaleMessagePassing, Options
 from irno_graph.data import TrajectoryFile
 from irno_graph.data.ce_gauss import generate
-from irno_graph.files import atomic_path
 from irno_graph.graph import Graph, mass_norm
 
 STEPS, ALPHA, BATCH = 3, 0.5, 4
@@ -212,8 +212,7 @@ def main() -> None:
                 runs.append({"problem": name, **trained(kind, problem, seed, chosen.seconds)})
                 print(name, kind, seed, runs[-1]["parameters"], runs[-1]["curve"][-1], flush=True)
                 if chosen.out:
-                    with atomic_path(chosen.out) as temporary:
-                        temporary.write_text(json.dumps({"seconds": chosen.seconds, "runs": runs}) + "\n")
+                    write_json(chosen.out, {"seconds": chosen.seconds, "runs": runs})
     print(
         "\n| problem | corrector | parameters | steps | error left, equal time, % | equal steps, % | ms per step |"
     )
