@@ -64,7 +64,8 @@ def _in_pieces(given: Messages, memory: Memory) -> bool:
 
 
 def _plain(given: Messages, edges: OrderedEdges) -> Tensor:
-    shift, gate = functional.linear(given.features, given.weight).unsqueeze(1).chunk(2, dim=-1)
+    weight = given.weight.T.contiguous()  # its gradient is then the product of a fast shape
+    shift, gate = torch.mm(given.features, weight).unsqueeze(1).chunk(2, dim=-1)
     message = gather(given.sent, edges.senders) + shift
     if given.received is not None:
         message = message + gather(given.received, edges.receivers)
