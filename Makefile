@@ -6,7 +6,7 @@ EXTRAS := datagen,rigno,viz,dev
 PINNED := 'torch==2.14.*' 'torch-harmonics==0.9.3'
 PINNED_BIN := .venv-extras/bin
 
-.PHONY: demo test test-extras setup lint types clean
+.PHONY: demo test test-slow test-extras setup lint types clean
 
 setup: .venv/.installed
 
@@ -32,6 +32,9 @@ test: setup
 test-extras: .venv-extras/.installed
 	$(PINNED_BIN)/python -c 'import torch_harmonics, torch_scatter'  # else all tests of them would be skipped
 	$(PINNED_BIN)/python -m pytest -m extras tests
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
 
 lint: setup
 	$(BIN)/ruff check .

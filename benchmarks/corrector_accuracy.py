@@ -161,7 +161,8 @@ def trained(kind: str, problem: Problem, seed: int, seconds: float) -> dict[str,
             torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), max(0.01, 1 / number))
         used += time.process_time() - start
         if number % EVERY == 0 or used > seconds:
-            curve.append((number, used, left(averaged, problem.valid, problem.graph, size)))
+            error = left(averaged, problem.valid, problem.graph, size)
+            curve.append((number, round(used, 1), round(error, 5)))
         if used > seconds:
             break
     parameters = sum(part.numel() for part in model.parameters())

@@ -88,7 +88,7 @@ def rollout(
     spans = _spans(model, time_steps, lead_time, tau_max)
     own_lead = lead_time is None and tau_max is None  # the model's
     alive = refined_all = finite_samples(state, graph)
-    outside = ~alive & alive
+    outside = torch.zeros_like(alive)
     states, steps_taken, times = [state], [], [time]
     current = origin = state
     for stretch in _plan(spans, time, tau_max):

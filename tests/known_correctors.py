@@ -5,6 +5,11 @@ from collections import Counter
 import torch
 from torch import nn
 
+import irno_graph as ig
+
+NODES, CHANNELS = 6, 2
+SIZE = NODES * CHANNELS
+
 
 class Relax(nn.Module):
     """Phi(x, h) = c(x) - h + 0.1 sin(h W) with c(x) = tanh(x V), which is prepared.
@@ -90,3 +95,14 @@ class Bend(nn.Module):
 
     def forward(self, x, h, graph):
         return self.function(h)
+
+
+def refined(corrector, solver, alpha=0.5, **options):
+    return ig.IRNO(lambda x, graph: x, corrector, alpha=alpha, solver=solver, **options)
+
+
+def affine(spread):
+    return Affine(
+        torch.eye(SIZE).double() + spread * torch.randn(SIZE, SIZE).double(),
+        torch.randn(NODES, CHANNELS).double(),
+    )

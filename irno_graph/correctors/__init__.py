@@ -5,5 +5,13 @@ from irno_graph.correctors.edge_message_passing import EdgeMessagePassing
 from irno_graph.correctors.message_passing import MessagePassing
 from irno_graph.correctors.multiscale import MultiscaleMessagePassing
 from irno_graph.correctors.options import Options
+from irno_graph.correctors.prepares import Prepares
 
-__all__ = ["Anchored", "EdgeMessagePassing", "MessagePassing", "MultiscaleMessagePassing", "Options"]
+__all__ = [
+    "Anchored",
+    "EdgeMessagePassing",
+    "MessagePassing",
+    "MultiscaleMessagePassing",
+    "Options",
+    "Prepares",
+]

@@ -7,7 +7,8 @@ from collections.abc import Callable as Function
 import torch
 from torch import Tensor, nn
 
-from irno_graph.correctors.corrector import GraphCorrector, Time
+from irno_graph.correctors.corrector import GraphCorrector
+from irno_graph.correctors.prepares import Time
 from irno_graph.graph import Graph
 
 

@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from irno_graph.correctors.geometry import Geometry
 from irno_graph.correctors.options import Options
+from irno_graph.correctors.prepares import Time
 from irno_graph.graph import Graph, node_graph_index
 from irno_graph.nn.fields import check_field, per_graph_of_sample
-
-Time = Tensor | float | None
 
 
 class Given(NamedTuple):

@@ -4,7 +4,7 @@ from irno_graph.refine.boundary import Dirichlet
 from irno_graph.refine.certificate import Certificate, Verdict, certify
 from irno_graph.refine.contraction import implicit_limit, jacobian_penalty
 from irno_graph.refine.guard import Guard
-from irno_graph.refine.irno import IRNO, Prepares
+from irno_graph.refine.irno import IRNO
 from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes, refine
 from irno_graph.refine.scaling import Scaling
 from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic, Schedule
@@ -24,7 +24,6 @@ __all__ = [
     "Guard",
     "Harmonic",
     "Plain",
-    "Prepares",
     "Refinement",
     "Scaling",
     "Schedule",

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from irno_graph.correctors.prepares import Time
 from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
-from irno_graph.refine.irno import IRNO, Time
+from irno_graph.refine.irno import IRNO
 from irno_graph.refine.lanczos import Largest, largest_eigenvalue
 from irno_graph.refine.loop import refine
 from irno_graph.refine.space import Space
@@ -117,7 +118,7 @@ def certify(
     limit = out.value
     if truth is not None:
         check_field(truth, graph, limit.shape[-1], "truth")
-    space = Space.of(graph, _units(model, limit))
+    space = model.space(limit, graph)
     at = limit if truth is None else truth.to(limit.dtype).expand(limit.shape)
     linear = _linearised(phi, at, space)
     generator = torch.Generator().manual_seed(seed)
@@ -141,10 +142,6 @@ def certify(
         verdict=_verdict(q, alpha_max, contraction),
         alpha=model.alpha,
     )
-
-
-def _units(model: IRNO, like: Tensor) -> Tensor:
-    return like.new_ones(like.shape[-1]) if model.scaling is None else model.scaling.std.to(like)
 
 
 def _linearised(phi: Function[[Tensor], Tensor], at: Tensor, space: Space) -> _Linear:
@@ -198,9 +195,8 @@ def _contraction(states: Tensor, space: Space) -> Tensor:
     moved = torch.stack([space.norm(after - before) for before, after in pairwise(states)])
     size = torch.stack([space.norm(state) for state in states[1:]]).amax(dim=0)
     eps = torch.finfo(states.dtype).eps
-    seen = (
-        (moved > 100 * eps * size).to(torch.long).cumprod(dim=0).sum(dim=0)
-    )  # steps that are more than rounding
+    more_than_rounding = moved > 100 * eps * size
+    seen = more_than_rounding.to(torch.long).cumprod(dim=0).sum(dim=0)
     last = (seen - 1).clamp_min(0)
     first = (LATE * last).floor().long()
     ends = [moved.gather(0, place.unsqueeze(0)).squeeze(0) for place in (first, last)]

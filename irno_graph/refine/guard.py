@@ -9,10 +9,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from irno_graph.refine.loop import Refinement, Status, over_nodes
+from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes
 from irno_graph.refine.space import Space
 
 FEATURES = ("first_residual", "residual_ratio", "worst_ratio", "energy")
+RATIOS = ("residual_ratio", "worst_ratio")  # small ones are no alarm: the refinement converges
 TINY = 1e-30
 
 
@@ -24,10 +25,10 @@ def features(out: Refinement, space: Space) -> Tensor:
     """
     states = out.states
     moved = torch.stack([space.norm(after - before) for before, after in pairwise(states)])
-    moved = moved.clamp_min(TINY).log()
-    ratio = moved.diff(dim=0).amax(dim=0) if len(moved) > 1 else torch.zeros_like(moved[0])
-    energy = space.norm(states[0]).clamp_min(TINY).log()
-    return torch.stack([moved[0], moved[-1] - moved[0], ratio, energy], dim=-1)
+    ratios = moved[1:] / moved[:-1].clamp_min(TINY)  # 0 once a sample has stopped
+    worst = ratios.amax(dim=0) if len(ratios) else torch.ones_like(moved[0])
+    last = moved[-1] / moved[0].clamp_min(TINY)
+    return torch.stack([moved[0], last, worst, space.norm(states[0])], dim=-1).clamp_min(TINY).log()
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Guard:
     """Tells starts that a corrector was not trained for; there the base's answer is better trusted.
 
     A feature is scored by its distance from the middle of the validation samples, in units of their spread on that
-    side; a sample is outside where its largest score is above `threshold`. The threshold is the split-conformal one:
-    of samples like those of the calibration at most the share `rate` is outside, in expectation.
+    side, ratios of steps above it alone; a sample is outside where its largest score is above `threshold`. The
+    threshold is the split-conformal one: of samples like those of the calibration at most the share `rate` is
+    outside, in expectation.
 
     Attributes:
         steps: refinement steps K of the calibration; a refinement is judged by as many.
@@ -87,11 +89,14 @@ class Guard:
             for part in (self.middle, self.below, self.above)
         )
         off = samples.double() - middle
-        scored = torch.where(off < 0, -off / below, off / above)
+        sizes = torch.tensor([name not in RATIOS for name in FEATURES], device=samples.device)
+        scored = torch.where(off < 0, -off / below * sizes, off / above)
         return torch.where(scored.isnan(), torch.inf, scored).amax(dim=-1)
 
     def applied(self, out: Refinement, space: Space) -> Refinement:
         """`out` with the base's answer h_0 as the value of samples that are outside, and their status saying so.
+
+        A sample whose base is not finite already stays `NOT_FINITE`.
 
         Raises:
             ValueError: if there were fewer steps than the guard was calibrated with.
@@ -103,5 +108,6 @@ class Guard:
             )
         judged = out._replace(states=out.states[: self.steps + 1])
         outside = self.score(features(judged, space)) > self.threshold
+        outside = outside & finite_samples(out.states[0], space.graph)
         value = torch.where(over_nodes(outside, space.graph), out.states[0], out.value)
         return out._replace(value=value, status=torch.where(outside, int(Status.OUTSIDE), out.status))

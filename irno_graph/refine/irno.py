@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable as Function
-from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from irno_graph.bases import Callable, ask
+from irno_graph.correctors.prepares import Time, prepares
 from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
 from irno_graph.refine.adaptive import Correction, Problem, refine_adaptively
@@ -23,21 +23,6 @@ from irno_graph.refine.scaling import Scaling
 from irno_graph.refine.schedules import Averaged, Constant, Schedule, averaged, check_alpha, step_sizes
 from irno_graph.refine.solvers import Plain, Solver
 from irno_graph.refine.space import Space
-
-Time = Tensor | float | None
-
-
-class Prepares(Protocol):
-    """A corrector that computes what depends on x and the graph alone once for all steps of a refinement.
-
-    prepare(x, graph)(h) = Phi(x, h, graph). All that is prepared should be there when `prepare` returns: where steps
-    are recomputed, the function of h is called again in the backward pass and should then do the same.
-    """
-
-    def prepare(
-        self, x: Tensor, graph: Graph, *, time: Time = None, lead_time: Time = None
-    ) -> Function[[Tensor], Tensor]:
-        """The function h -> Phi(x, h, graph) on fields `[..., nodes, channels]`."""
 
 
 class IRNO(nn.Module):
@@ -57,7 +42,6 @@ class IRNO(nn.Module):
         scaling: units of the corrector's inputs and output.
         solver: what makes h_{k+1} of Phi(x, h_k) and the states before: `refine.Anderson()`, `refine.Aitken()`;
             None is the plain step above.
-
         guard: judges every sample after its steps and returns the base's answer, with the status `OUTSIDE`, for one
             that did not start where the corrector was trained; see `guarded`.
 
@@ -178,7 +162,32 @@ class IRNO(nn.Module):
             ValueError: if x does not fit the graph or is not finite, `steps` is negative, `fixed` does not fit h_0, a
                 step size or the tolerance is out of its range, or means are asked of states that stop.
         """
-        count = self.steps if steps is None else steps
+        out = self._unjudged(
+            x,
+            graph,
+            self.steps if steps is None else steps,
+            time=time,
+            lead_time=lead_time,
+            fixed=fixed,
+            tolerance=tolerance,
+            recompute=recompute,
+        )
+        if self.guard is None or len(out.states) == 1:  # the base alone is not judged
+            return out
+        return self.guard.applied(out, self.space(out.value, graph))
+
+    def _unjudged(
+        self,
+        x: Tensor,
+        graph: Graph,
+        count: int,
+        *,
+        time: Time,
+        lead_time: Time,
+        fixed: Dirichlet | None,
+        tolerance: float | None = None,
+        recompute: bool = False,
+    ) -> Refinement:
         _check_steps(count)
         self._check_tolerance(tolerance)
         check_field(x, graph, None, "x")
@@ -190,43 +199,37 @@ class IRNO(nn.Module):
         if count > 0:
             correction = self.correction(x, graph, time=time, lead_time=lead_time, fixed=fixed)
         if self.schedule is None and self.solver is None and tolerance is None:
-            out = refine(correction, h, graph, steps=count, alpha=self.alpha, recompute=recompute)
-            return self._judged(out, graph)
+            return refine(correction, h, graph, steps=count, alpha=self.alpha, recompute=recompute)
         out = refine_adaptively(
-            Problem(correction, self._of_rows(x, h, graph, time, lead_time, fixed), self._space(h, graph)),
+            Problem(correction, self._of_rows(x, h, graph, time, lead_time, fixed), self.space(h, graph)),
             h,
             step_sizes=step_sizes(self.alpha if self.schedule is None else self.schedule, count),
             solver=self.solver,
             tolerance=tolerance,
             recompute=recompute,
         )
-        if isinstance(self.schedule, Averaged):
-            out = averaged(out, graph, self.schedule.after)
-        return self._judged(out, graph)
+        return averaged(out, graph, self.schedule.after) if isinstance(self.schedule, Averaged) else out
 
-    def _judged(self, out: Refinement, graph: Graph) -> Refinement:
-        """`out`, or the base's answer where the guard does not trust it; the base alone is not judged."""
-        if self.guard is None or len(out.states) == 1:
-            return out
-        return self.guard.applied(out, self._space(out.value, graph))
-
-    def guarded(self, x: Tensor, graph: Graph, rate: float = 0.05) -> Guard:
+    def guarded(
+        self,
+        x: Tensor,
+        graph: Graph,
+        rate: float = 0.05,
+        *,
+        time: Time = None,
+        lead_time: Time = None,
+        fixed: Dirichlet | None = None,
+    ) -> Guard:
         """A guard calibrated on validation samples x `[samples, nodes, in_channels]`; set it as `model.guard`.
+
+        `time`, `lead_time` and `fixed` are those of the samples, see `forward`.
 
         Raises:
             ValueError: if x does not fit, the rate is not in (0, 1), or there are too few samples for it.
         """
-        found = IRNO(
-            self.base,
-            self.corrector,
-            alpha=self.alpha if self.schedule is None else self.schedule,
-            steps=self.steps,
-            scaling=self.scaling,
-            solver=self.solver,
-        )
         with torch.no_grad():
-            out = found(x, graph)
-        samples = features(out, self._space(out.value, graph))
+            out = self._unjudged(x, graph, self.steps, time=time, lead_time=lead_time, fixed=fixed)
+        samples = features(out, self.space(out.value, graph))
         return Guard.calibrated(samples.flatten(0, -2), rate, steps=self.steps)
 
     def extra_repr(self) -> str:
@@ -234,8 +237,8 @@ class IRNO(nn.Module):
         alpha = self.alpha if self.schedule is None else self.schedule
         return f"alpha={alpha}, steps={self.steps}" + (f", solver={self.solver}" if self.solver else "")
 
-    def _space(self, h: Tensor, graph: Graph) -> Space:
-        """What residuals are measured in."""
+    def space(self, h: Tensor, graph: Graph) -> Space:
+        """The inner product that residuals are measured in: channels in the units of the scaling."""
         return Space.of(graph, h.new_ones(h.shape[-1]) if self.scaling is None else self.scaling.std)
 
     def _of_rows(
@@ -267,11 +270,6 @@ class IRNO(nn.Module):
                 f"`tolerance` should be None with {self.schedule}, got {tolerance}: a mean of states that reach it "
                 "does not."
             )
-
-
-def prepares(corrector: nn.Module | Prepares) -> TypeGuard[Prepares]:
-    """Whether the corrector has a method `prepare`; one wrapped by torch.compile is called whole, as compiled."""
-    return callable(getattr(type(corrector), "prepare", None))
 
 
 def weights_hash(module: nn.Module) -> str:

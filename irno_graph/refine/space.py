@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from irno_graph.graph import Graph, graph_sum
+from irno_graph.graph import Graph, graph_sum, node_graph_index
 from irno_graph.graph.pyg import Batch
 from irno_graph.refine.loop import over_nodes
 
@@ -30,9 +30,8 @@ class Space:
     def of(cls, graph: Graph, units: Tensor) -> Space:
         """With `units` `[channels]`, the sizes that count as 1."""
         mass = graph.mass.double().unsqueeze(-1)
-        ones = torch.ones_like(mass)
-        share = mass / (graph_sum(mass, graph) if not isinstance(graph, Batch) else _total(mass, graph))
-        return cls(graph, ones * share / units.double().square())
+        total = graph_sum(mass, graph)[node_graph_index(graph)[0]]  # of each node's graph
+        return cls(graph, mass / total / units.double().square())
 
     def dot(self, u: Tensor, v: Tensor) -> Tensor:
         """<u, v>."""
@@ -61,8 +60,3 @@ class Space:
     def weighted(self, u: Tensor) -> Tensor:
         """W u."""
         return (u.double() * self.weight).to(u.dtype)
-
-
-def _total(mass: Tensor, graph: Graph) -> Tensor:
-    """Mass of the graph of each node `[nodes, 1]`."""
-    return over_nodes(graph_sum(mass, graph).squeeze(-1), graph)

@@ -2,15 +2,12 @@ import numpy as np
 import pytest
 import torch
 from domains import interval
-from known_correctors import Affine, Bend, Relax
+from known_correctors import CHANNELS, NODES, SIZE, Affine, Bend, Relax, affine, refined
 from scipy.sparse.linalg import gmres
 
 import irno_graph as ig
 from irno_graph.refine import Anderson, Scaling
 from irno_graph.refine.space import Space
-
-NODES, CHANNELS = 6, 2
-SIZE = NODES * CHANNELS
 
 
 @pytest.fixture
@@ -21,17 +18,6 @@ def path():
 @pytest.fixture
 def x(box):
     return torch.randn(3, box.num_nodes, 2, dtype=torch.float64)
-
-
-def refined(corrector, solver, alpha=0.5, **options):
-    return ig.IRNO(lambda x, graph: x, corrector, alpha=alpha, solver=solver, **options)
-
-
-def affine(spread):
-    return Affine(
-        torch.eye(SIZE).double() + spread * torch.randn(SIZE, SIZE).double(),
-        torch.randn(NODES, CHANNELS).double(),
-    )
 
 
 @pytest.mark.parametrize("mixing", [None, 0.9])

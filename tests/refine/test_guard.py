@@ -10,7 +10,7 @@ import irno_graph as ig
 from irno_graph.graph import Graph
 from irno_graph.mesh import periodic_box
 from irno_graph.refine import Status
-from irno_graph.refine.guard import FEATURES, Guard, features
+from irno_graph.refine.guard import FEATURES, RATIOS, Guard, features
 from irno_graph.refine.space import Space
 
 
@@ -28,14 +28,15 @@ def test_false_alarms_come_at_the_stated_rate(rate):
     assert mean > rate * 0.7
 
 
-def test_each_feature_alone_raises_an_alarm_on_either_side():
+def test_each_feature_alone_raises_an_alarm_and_sizes_on_either_side():
     samples = torch.randn(400, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     guard = Guard.calibrated(samples, 0.05, steps=3)
-    for place in range(len(FEATURES)):
+    for place, name in enumerate(FEATURES):
         for value in (8.0, -8.0, math.inf, math.nan):
             one = torch.zeros(4, dtype=torch.float64)
             one[place] = value
-            assert float(guard.score(one)) > guard.threshold
+            harmless = name in RATIOS and value == -8.0  # steps that shrink fast
+            assert (float(guard.score(one)) > guard.threshold) != harmless
 
 
 def test_features_of_an_exact_relaxation():
@@ -125,6 +126,19 @@ class TestGuardedRefinement:
         out = model(x, batch)
         assert out.status.tolist() == [Status.DONE, Status.OUTSIDE]
         assert torch.equal(out.value[30:], out.states[0][30:])
+
+    def test_samples_that_converge_early_are_inside(self, graph):
+        model = self.model(graph)
+        x = torch.randn(8, 30, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+        out = model(x, graph, tolerance=0.3)
+        assert (out.steps_taken < 4).all()
+        assert (out.status == Status.CONVERGED).all()
+
+    def test_a_base_that_is_not_finite_is_not_called_an_answer(self, graph):
+        model = self.model(graph)
+        x = torch.randn(2, 30, 1, dtype=torch.float64)
+        model.base.offset = torch.tensor([0.5, math.nan], dtype=torch.float64).view(-1, 1, 1)
+        assert model(x, graph).status.tolist() == [Status.DONE, Status.NOT_FINITE]
 
     def test_the_base_alone_is_not_judged_and_fewer_steps_are_refused(self, graph):
         model = self.model(graph)

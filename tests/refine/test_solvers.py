@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 from domains import interval
-from known_correctors import Affine, Bend, Relax
+from known_correctors import CHANNELS, NODES, Affine, Bend, Relax, affine, refined
 from torch import nn
 from torch_geometric.data import Batch
 
@@ -13,8 +13,6 @@ from irno_graph.mesh import periodic_box
 from irno_graph.refine import Aitken, Anderson, Plain
 from irno_graph.refine.space import Space
 
-NODES, CHANNELS = 6, 2
-SIZE = NODES * CHANNELS
 SOLVERS = [Aitken(), Anderson(), Anderson(memory=1), Anderson(memory=2, mixing=0.9, regularisation=0.0)]
 
 
@@ -26,17 +24,6 @@ def path():
 @pytest.fixture
 def x(box):
     return torch.randn(3, box.num_nodes, 2, dtype=torch.float64)
-
-
-def refined(corrector, solver, alpha=0.5, **options):
-    return ig.IRNO(lambda x, graph: x, corrector, alpha=alpha, solver=solver, **options)
-
-
-def affine(spread):
-    return Affine(
-        torch.eye(SIZE).double() + spread * torch.randn(SIZE, SIZE).double(),
-        torch.randn(NODES, CHANNELS).double(),
-    )
 
 
 @pytest.mark.parametrize("solver", [Aitken(), Anderson(memory=1, regularisation=0.0)])
