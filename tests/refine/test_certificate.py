@@ -160,6 +160,20 @@ def test_units_of_the_channels_do_not_change_the_norms(graph):
         )
 
 
+def test_a_constant_has_its_own_size_on_every_domain_and_operators_their_adjoint():
+    """|c| = |c| / units whatever the domain's area, on each graph of a batch; <J u, v> = <u, J* v>."""
+    graphs = [Graph.from_grid((5, 7), extent=(3.0, 2.0)), Graph.from_grid((4, 4), extent=(0.1, 0.1))]
+    for graph, sizes in ((graphs[0], 1), (Batch.from_data_list(graphs), 2)):
+        space = Space.of(graph, torch.tensor([4.0]))
+        ones = torch.ones(graph.num_nodes, 1, dtype=torch.float64)
+        torch.testing.assert_close(space.norm(3.0 * ones).reshape(-1), torch.full((sizes,), 0.75).double())
+    u, v, matrix = torch.randn(35, 1).double(), torch.randn(35, 1).double(), torch.randn(35, 35).double()
+    space = Space.of(graphs[0], torch.tensor([4.0]))
+    torch.testing.assert_close(
+        space.dot(matrix @ u, v), space.dot(u, space.adjoint(matrix.T @ space.weighted(v)))
+    )
+
+
 def test_lanczos_never_exceeds_and_states_how_far_it_is(graph):
     space = Space.of(graph, torch.ones(1))
     values = torch.linspace(0.1, 5.0, 24, dtype=torch.float64)
