@@ -1,0 +1,23 @@
+"""Losses that correctors are trained with."""
+
+from irno_graph.losses.chebyshev import ChebyshevSpectralLoss, weight_polynomials
+from irno_graph.losses.refinement import LossTerms, RefinementLoss
+from irno_graph.losses.spectral import (
+    SpectralLoss,
+    Spectrum,
+    coefficient_distance,
+    magnitude_distance,
+    spectrum,
+)
+
+__all__ = [
+    "ChebyshevSpectralLoss",
+    "LossTerms",
+    "RefinementLoss",
+    "SpectralLoss",
+    "Spectrum",
+    "coefficient_distance",
+    "magnitude_distance",
+    "spectrum",
+    "weight_polynomials",
+]
