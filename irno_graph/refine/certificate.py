@@ -95,7 +95,7 @@ def certify(
 ) -> Certificate:
     """Judge the refinement of x `[..., nodes, in_channels]`, linearised at the truth, or at the limit without one.
 
-    q, m and M_A come from Lanczos iterations on J*J and on A's symmetric part, by Jacobian products of `torch.func`:
+    q, m and M_A come from Lanczos iterations on J*J and on A's symmetric part, by Jacobian products:
     they are norms in the mass-weighted inner product, with channels in the units of the model's scaling.
 
     Args:
@@ -145,15 +145,29 @@ def certify(
 
 
 def _linearised(phi: Function[[Tensor], Tensor], at: Tensor, space: Space) -> _Linear:
-    pull = torch.func.vjp(phi, at)[1]
+    """Both products by reverse passes over one evaluation of Phi: u -> J^T u is linear, and its derivative is J."""
+    with torch.enable_grad():
+        point = at.detach().requires_grad_()
+        value = phi(point)
+        dual = torch.zeros_like(value, requires_grad=True)
+        pulled = _products(value, point, dual, keep=True)
 
     def forward(v: Tensor) -> Tensor:
-        return -torch.func.jvp(phi, (at,), (v,))[1].detach()
+        return -_products(pulled, dual, v)
 
     def adjoint(v: Tensor) -> Tensor:
-        return -space.adjoint(pull(space.weighted(v))[0].detach())
+        return -space.adjoint(_products(value, point, space.weighted(v)))
 
     return _Linear(forward, adjoint)
+
+
+def _products(value: Tensor, at: Tensor, vector: Tensor, *, keep: bool = False) -> Tensor:
+    """J^T vector of value(at), zero where it does not depend on `at`."""
+    if not value.requires_grad:
+        return 0 * vector
+    return torch.autograd.grad(
+        value, at, vector, create_graph=keep, retain_graph=True, materialize_grads=True
+    )[0]
 
 
 def _norms(

@@ -29,6 +29,13 @@ class Affine(nn.Module):
         return ((x - h).flatten(-2) @ self.matrix.T).view(h.shape) + self.offset
 
 
+class Constant(nn.Module):
+    """Phi = 1."""
+
+    def forward(self, x, h, graph):
+        return torch.ones_like(h)
+
+
 @pytest.fixture
 def graph():
     return Graph.from_mesh(periodic_box(24, seed=3))
@@ -56,6 +63,16 @@ def matrices(graph):
 
 def model_of(matrix, alpha, offset=0.0, steps=4):
     return ig.IRNO(lambda x, graph: torch.zeros_like(x), Affine(matrix, offset), alpha=alpha, steps=steps)
+
+
+def test_a_correction_that_does_not_see_h_neither_contracts_nor_grows(graph):
+    y = torch.randn(2, 24, CHANNELS, dtype=torch.float64)
+    model = ig.IRNO(lambda x, graph: torch.zeros_like(x), Constant(), alpha=0.5, steps=2)
+    found = certify(model, y, graph, y)
+    assert np.allclose(found.q, 1.0)
+    assert np.allclose(found.bound, 0.0)
+    assert np.allclose(found.monotonicity, 0.0)
+    assert (found.verdict != Verdict.CONTRACTS).all()
 
 
 @pytest.mark.parametrize("name", ["random", "ill", "non-normal"])
