@@ -2,7 +2,7 @@
 
 from irno_graph.refine.boundary import Dirichlet
 from irno_graph.refine.certificate import Certificate, Verdict, certify
-from irno_graph.refine.contraction import implicit_limit, jacobian_penalty
+from irno_graph.refine.contraction import implicit_limit, jacobian_penalty, norm_penalty
 from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO
 from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes, refine
@@ -36,6 +36,7 @@ __all__ = [
     "implicit_limit",
     "jacobian_penalty",
     "load",
+    "norm_penalty",
     "over_nodes",
     "refine",
     "save",

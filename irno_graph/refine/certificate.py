@@ -6,7 +6,6 @@ Phi(x, h) = b + A e + R, b = Phi(x, y), A = -dPhi/dh: |e_{k+1}| <= q |e_k| + alp
 
 from __future__ import annotations
 
-from collections.abc import Callable as Function
 from enum import IntEnum
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from irno_graph.correctors.prepares import Time
 from irno_graph.graph import Graph
 from irno_graph.nn.fields import check_field
 from irno_graph.refine.irno import IRNO
+from irno_graph.refine.jacobian import Jacobian
 from irno_graph.refine.lanczos import Largest, largest_eigenvalue
 from irno_graph.refine.loop import refine
 from irno_graph.refine.space import Space
@@ -75,13 +75,6 @@ class Certificate(NamedTuple):
     alpha: float
 
 
-class _Linear(NamedTuple):
-    """A = -dPhi/dh at a field, and its adjoint."""
-
-    forward: Function[[Tensor], Tensor]
-    adjoint: Function[[Tensor], Tensor]
-
-
 def certify(
     model: IRNO,
     x: Tensor,
@@ -120,12 +113,12 @@ def certify(
         check_field(truth, graph, limit.shape[-1], "truth")
     space = model.space(limit, graph)
     at = limit if truth is None else truth.to(limit.dtype).expand(limit.shape)
-    linear = _linearised(phi, at, space)
+    jacobian = Jacobian(phi, at, space)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(limit.shape, generator=generator, dtype=torch.float64).to(limit)
-    norms = _norms(linear, noise, space, model.alpha, iterations)
+    norms = _norms(jacobian, noise, model.alpha, iterations)
     with torch.no_grad():
-        bias = space.norm(phi(at))
+        bias = space.norm(jacobian.value)
     contraction = _contraction(out.states, space)
     q, monotonicity, bound = (part.value for part in norms)
     alpha_max = torch.where(monotonicity > 0, 2 * monotonicity / bound.square(), 0.0)
@@ -144,49 +137,24 @@ def certify(
     )
 
 
-def _linearised(phi: Function[[Tensor], Tensor], at: Tensor, space: Space) -> _Linear:
-    """Both products by reverse passes over one evaluation of Phi: u -> J^T u is linear, and its derivative is J."""
-    with torch.enable_grad():
-        point = at.detach().requires_grad_()
-        value = phi(point)
-        dual = torch.zeros_like(value, requires_grad=True)
-        pulled = _products(value, point, dual, keep=True)
-
-    def forward(v: Tensor) -> Tensor:
-        return -_products(pulled, dual, v)
-
-    def adjoint(v: Tensor) -> Tensor:
-        return -space.adjoint(_products(value, point, space.weighted(v)))
-
-    return _Linear(forward, adjoint)
-
-
-def _products(value: Tensor, at: Tensor, vector: Tensor, *, keep: bool = False) -> Tensor:
-    """J^T vector of value(at), zero where it does not depend on `at`."""
-    if not value.requires_grad:
-        return 0 * vector
-    return torch.autograd.grad(
-        value, at, vector, create_graph=keep, retain_graph=True, materialize_grads=True
-    )[0]
-
-
 def _norms(
-    linear: _Linear, start: Tensor, space: Space, alpha: float, iterations: int
+    jacobian: Jacobian, start: Tensor, alpha: float, iterations: int
 ) -> tuple[Largest, Largest, Largest]:
     """q, m and M_A with relative residuals (of m: relative to M_A), so that 1 - q and m have digits, too."""
+    space, forward, adjoint = jacobian.space, jacobian.forward, jacobian.adjoint  # A = -J
 
     def step(v: Tensor) -> Tensor:  # (I - alpha A)* (I - alpha A)
-        inner = v - alpha * linear.forward(v)
-        return inner - alpha * linear.adjoint(inner)
+        inner = v + alpha * forward(v)
+        return inner + alpha * adjoint(inner)
 
     def square(v: Tensor) -> Tensor:
-        return linear.adjoint(linear.forward(v))
+        return adjoint(forward(v))
 
     bound = _root(largest_eigenvalue(square, start, space, steps=iterations))
     shift = 1.01 * bound.value
 
     def shifted(v: Tensor) -> Tensor:  # shift - (A + A*) / 2, which is positive
-        return space.scaled(v, shift) - 0.5 * (linear.forward(v) + linear.adjoint(v))
+        return space.scaled(v, shift) + 0.5 * (forward(v) + adjoint(v))
 
     lowest = largest_eigenvalue(
         shifted, start, space, steps=iterations, size=lambda value: (shift - value).abs()

@@ -7,6 +7,7 @@ from collections.abc import Callable as Function
 import torch
 from torch import Tensor
 
+from irno_graph.refine.jacobian import Jacobian
 from irno_graph.refine.space import Space
 
 
@@ -33,22 +34,54 @@ def jacobian_penalty(
         probes: random fields.
         generator: of the random fields.
     """
-    at = h.detach().requires_grad_()
-    value = phi(at)
+    jacobian = Jacobian(phi, h, space, differentiable=True)
     root = space.weight.sqrt()
     total: Tensor | None = None
     for _ in range(probes):
         noise = torch.randn(h.shape, generator=generator, dtype=torch.float64, device=h.device)
         probe = (noise / root).to(h.dtype)  # unit variance along every W-orthonormal direction
-        pulled = torch.autograd.grad(value, at, space.weighted(probe), create_graph=True, retain_graph=True)[
-            0
-        ]
-        image = probe + alpha * space.adjoint(pulled)
-        square = space.dot(image, image)
+        square = _growth(jacobian, probe, alpha)
         total = square if total is None else total + square
     assert total is not None
     count = space.dot(torch.ones_like(h) / root, torch.ones_like(h) / root)  # nodes times channels, per graph
     return total / (probes * count)
+
+
+def norm_penalty(
+    phi: Function[[Tensor], Tensor],
+    h: Tensor,
+    space: Space,
+    *,
+    alpha: float,
+    power: int = 2,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """An estimate of q^2 = |I + alpha dPhi/dh|^2 at h from below, per sample and graph `[...]` or `[..., graphs]`.
+
+    Power iteration: `power` times J J* turns a random field towards the direction that grows most, and |J* v|^2 of
+    that v is differentiable in the weights of Phi. `jacobian_penalty` is the mean over all directions, this the worst.
+
+    Args:
+        phi: h -> Phi(x, h, graph), as `IRNO.correction` gives it.
+        h: `[..., nodes, channels]`, states to penalise at.
+        space: the inner product.
+        alpha: step size.
+        power: iterations, each costs two products with the Jacobian.
+        generator: of the random field.
+    """
+    jacobian = Jacobian(phi, h, space, differentiable=True)
+    noise = torch.randn(h.shape, generator=generator, dtype=torch.float64, device=h.device)
+    probe = space.unit(noise.to(h.dtype))
+    for _ in range(power):
+        image = probe + alpha * jacobian.adjoint(probe).detach()
+        probe = space.unit(image + alpha * jacobian.forward(image).detach())
+    return _growth(jacobian, probe, alpha)
+
+
+def _growth(jacobian: Jacobian, v: Tensor, alpha: float) -> Tensor:
+    """|(I + alpha J)* v|^2."""
+    image = v + alpha * jacobian.adjoint(v)
+    return jacobian.space.dot(image, image)
 
 
 def implicit_limit(
