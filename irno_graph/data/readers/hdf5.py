@@ -1,0 +1,75 @@
+"""HDF5 and NetCDF4 files of others: opening, attributes, and errors that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file, open for reading; what the library says of a damaged one becomes a ValueError.
+
+    Raises:
+        ValueError: if the file, or a part of it that is asked for, is damaged or not HDF5.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(
+            f"`{path}` should be a sound HDF5/NetCDF4 file, got: {error}: fetch it again."
+        ) from error
+
+
+def array_in(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+    """The dataset `name` of `group`, with a size that the file can hold.
+
+    Raises:
+        ValueError: if there is none, it is a group, or its numbers are not real.
+    """
+    found = group.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(
+            f"`{path}` should hold the array {group.name.rstrip('/')}/{name}, got {sorted(group)}."
+        )
+    if found.dtype.kind not in "fiub" or found.shape is None:
+        raise ValueError(f"`{path}`: {found.name} should hold real numbers, got {found.dtype}.")
+    return found
+
+
+def vector_in(group: h5py.Group, name: str, path: Path, *, least: int = 1) -> np.ndarray:
+    """The dataset `name` as a finite vector, float64.
+
+    Raises:
+        ValueError: if it is absent, not a vector, shorter than `least`, or not finite.
+    """
+    found = array_in(group, name, path)
+    if found.ndim != 1 or not least <= found.shape[0] < 2**31:
+        raise ValueError(
+            f"`{path}`: {found.name} should be a vector of at least {least}, got shape {list(found.shape)}."
+        )
+    values = np.asarray(found[()], dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"`{path}`: {found.name} should be finite, got NaN or infinite values.")
+    return values
+
+
+def words(value: Any) -> tuple[str, ...]:
+    """An attribute as words: one string, or an array of strings or bytes.
+
+    >>> words(np.array([b"x", b"y"])), words("x")
+    (('x', 'y'), ('x',))
+    """
+    entries = np.atleast_1d(np.asarray(value, dtype=object)).ravel().tolist()
+    return tuple(entry.decode() if isinstance(entry, bytes) else str(entry) for entry in entries)
+
+
+def flag(found: h5py.Dataset, name: str, default: bool) -> bool:
+    """A boolean attribute of a dataset."""
+    return bool(np.all(found.attrs[name])) if name in found.attrs else default
