@@ -15,7 +15,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from irno_graph.bases import RIGNO
-from irno_graph.correctors import EdgeMessagePassing, MessagePassing, MultiscaleMessagePassing
+from irno_graph.correctors import (
+    FNO,
+    ConvNeXt,
+    EdgeMessagePassing,
+    MessagePassing,
+    MultiscaleMessagePassing,
+    ResNet,
+    UNet,
+)
 from irno_graph.files import MissingFileError, atomic_path, existing_file
 from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO, weights_hash
@@ -31,6 +39,10 @@ KINDS: dict[str, Any] = {
     "EdgeMessagePassing": EdgeMessagePassing.from_config,
     "MessagePassing": MessagePassing.from_config,
     "MultiscaleMessagePassing": MultiscaleMessagePassing.from_config,
+    "UNet": UNet.from_config,
+    "ResNet": ResNet.from_config,
+    "ConvNeXt": ConvNeXt.from_config,
+    "FNO": FNO.from_config,
 }
 CHOICES: dict[str, Any] = {
     kind.__name__: kind for kind in (Constant, Decaying, Harmonic, Averaged, Aitken, Anderson)

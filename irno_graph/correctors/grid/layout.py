@@ -1,0 +1,131 @@
+"""Where the nodes of a graph lie on a regular grid, read off their positions."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from irno_graph.graph import Graph, graph_list
+from irno_graph.graph.cache import per_graph
+
+SAME = 1e-5  # coordinates that differ by less, in units of the spacing, are the same
+
+
+class Grids(NamedTuple):
+    """Grids of one shape: those of a batch that have it, or the one of a single graph.
+
+    Attributes:
+        shape: points along each axis, the slowest first: (ny, nx) in the plane.
+        periodic: whether each of these axes is periodic.
+        members: the numbers of the graphs in the batch `[grids]`.
+        nodes: the node at each point `[grids * points]`, one grid after the other.
+    """
+
+    shape: tuple[int, ...]
+    periodic: tuple[bool, ...]
+    members: Tensor
+    nodes: Tensor
+
+
+class Layout(NamedTuple):
+    """The grids of a graph or a batch, by shape.
+
+    Attributes:
+        parts: the grids, those of one shape together.
+        rows: the place of each node among the points of all parts `[nodes]`; None where the order is the same.
+    """
+
+    parts: tuple[Grids, ...]
+    rows: Tensor | None
+
+    def to_grids(self, field: Tensor) -> list[Tensor]:
+        """A field `[samples, nodes, channels]` as `[samples, grids, channels, *shape]`, for each part."""
+        return [
+            (field if self.rows is None else field[:, part.nodes])
+            .unflatten(1, (len(part.members), *part.shape))
+            .movedim(-1, 2)
+            for part in self.parts
+        ]
+
+    def to_nodes(self, grids: list[Tensor]) -> Tensor:
+        """Undoes `to_grids`."""
+        flat = [grid.movedim(2, -1).flatten(1, -2) for grid in grids]  # [samples, grids * points, channels]
+        field = flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+        return field if self.rows is None else field[:, self.rows]
+
+
+@per_graph
+def layout_of(graph: Graph) -> Layout:
+    """The layout of a graph, or of a batch of graphs, whose nodes are the points of regular grids in any order.
+
+    Grids are recognised by the positions of their points, whoever made the graph and however it numbers its nodes:
+    node iy * nx + ix of `Graph.from_grid((ny, nx))` lies at (x_ix, y_iy).
+
+    Raises:
+        ValueError: if a graph is not a regular grid, or a period is not that of its grid.
+    """
+    found: dict[tuple[tuple[int, ...], tuple[bool, ...]], list[tuple[int, Tensor]]] = {}
+    first = 0
+    for number, member in enumerate(graph_list(graph)):
+        shape, periodic, nodes = _grid(member)
+        found.setdefault((shape, periodic), []).append((number, first + nodes))
+        first += len(nodes)
+    parts = tuple(
+        Grids(
+            *kind,
+            torch.tensor([number for number, _ in members], device=graph.pos.device),
+            torch.cat([nodes for _, nodes in members]),
+        )
+        for kind, members in found.items()
+    )
+    places = torch.cat([part.nodes for part in parts])  # [nodes]
+    own = torch.arange(first, device=places.device)
+    in_order = len(parts) == 1 and torch.equal(places, own)
+    return Layout(parts, None if in_order else torch.empty_like(places).scatter_(0, places, own))
+
+
+def _grid(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...], Tensor]:
+    """Shape, periodic axes and the node at each point of one grid, the slowest axis first."""
+    period = graph.period or (None,) * graph.dim
+    axes = [_axis(graph.pos[:, axis], period[axis]) for axis in range(graph.dim)][::-1]  # x is the fastest
+    shape = tuple(count for count, _ in axes)
+    nodes = len(graph.pos)
+    if min(shape) < 2 or prod(shape) != nodes:
+        raise ValueError(
+            f"`graph` should be a regular grid for this corrector, got {nodes} nodes at "
+            f"{' x '.join(map(str, shape))} coordinates: make it with `Graph.from_grid`, or use a corrector by "
+            "message passing."
+        )
+    place = torch.zeros(nodes, dtype=torch.long, device=graph.pos.device)
+    for count, index in axes:
+        place = place * count + index
+    order = place.argsort()
+    if not torch.equal(place[order], torch.arange(nodes, device=place.device)):
+        raise ValueError("`graph` should be a regular grid, got points without a node: fill the holes.")
+    return shape, tuple(length is not None for length in reversed(period)), order
+
+
+def _axis(coordinate: Tensor, length: float | None) -> tuple[int, Tensor]:
+    """How many different coordinates there are, and the number of that of each node."""
+    ordered, order = coordinate.double().sort()
+    gaps = ordered.diff()
+    least = float(gaps[gaps > 1e-9 * (ordered[-1] - ordered[0])].min()) if ordered[-1] > ordered[0] else 0.0
+    steps = gaps > 0.5 * least if least else torch.zeros_like(gaps, dtype=torch.bool)
+    spacings = gaps[steps]
+    if len(spacings) and float(spacings.max() - spacings.min()) > SAME * least * (len(spacings) + 1):
+        raise ValueError(
+            f"`graph` should be a regular grid for this corrector, got spacings from {float(spacings.min()):.3g} to "
+            f"{float(spacings.max()):.3g}: make it with `Graph.from_grid`, or use a corrector by message passing."
+        )
+    count = len(spacings) + 1
+    if length is not None and abs(count * least - length) > SAME * count * length:
+        raise ValueError(
+            f"a period should be points times spacing of its axis, {count} * {least:.3g}, got {length}: "
+            "leave out the point that repeats the first."
+        )
+    index = torch.empty_like(order)
+    index[order] = torch.cat([steps.new_zeros(1), steps]).cumsum(0)
+    return count, index
