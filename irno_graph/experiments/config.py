@@ -82,6 +82,11 @@ class CorrectorConfig:
     steps: int = 4
     alpha: float = 0.25
     single_steps: int = 0  # optimiser steps on one refinement step, before all are unrolled
+    past_steps: int = 0  # refinement steps beyond `steps` that are trained on, too
+    truncate: int = 1  # through how many of those gradients go back
+    implicit: bool = False  # train the limit (`steps` + `past_steps` steps) by implicit gradients
+    beta_jacobian: float = 0.0  # penalty on the mean squared singular value of a step at the truth
+    beta_norm: float = 0.0  # penalty on the largest
     loss_modes: int = 128
     beta_spectral: float = 1.0
     beta_fp: float = 0.01
@@ -145,8 +150,11 @@ def _check(config: ExperimentConfig, file: Path) -> None:
         ),
         "base.edge_masking": (0 <= config.base.edge_masking < 1, "a number in [0, 1)"),
         "base.stepper": (config.base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)),
+        "corrector.truncate": (config.corrector.truncate >= 1, "1 or more"),
         "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
     }
+    for name in ("single_steps", "past_steps", "beta_spectral", "beta_fp", "beta_jacobian", "beta_norm"):
+        wanted[f"corrector.{name}"] = (getattr(config.corrector, name) >= 0, "0 or more")
     counts = {
         "base": ("hidden", "processor_steps", "draws"),
         "corrector": ("hidden", "layers", "levels", "steps", "refresh_every", "loss_modes"),

@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from irno_graph.training.fit import fit
 from irno_graph.training.lead_times import LeadTimes
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
 from irno_graph.training.schedule import Schedule
+from irno_graph.training.unrolling import Unrolling
 
 STAGES = ("base", "control", "corrector")  # their order gives each a seed of its own
 
@@ -161,7 +162,7 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
         samples=[pairs, rollouts],
         loss=RefinementLoss(spectral, beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp),
         schedule=_schedule(wanted.fit, weight_decay=1e-5),
-        single_steps=wanted.single_steps,
+        unrolling=Unrolling(**{field.name: getattr(wanted, field.name) for field in fields(Unrolling)}),
         compiled=wanted.fit.compiled,
     )
     plan = BatchPlan(task.sizes(), wanted.fit.batch_size, config.seed + 2)
@@ -171,8 +172,8 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     settings = {"base_hash": model.base_hash, **asdict(config)}
     fit(task, plan, folder, callbacks=(refresh,), settings=settings, **_fit_options(wanted.fit, device))
     model.eval()
-    model.steps = best_steps(model, valid, task.spread, wanted.steps)
-    report(f"refinement steps with the lowest validation error: {model.steps} of {wanted.steps}")
+    model.steps = best_steps(model, valid, task.spread, wanted.steps + wanted.past_steps)
+    report(f"refinement steps with the lowest validation error: {model.steps}")
     return save(model.cpu(), Path(config.folder) / "model.safetensors", about=_about(config, config.start))
 
 

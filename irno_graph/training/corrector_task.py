@@ -15,7 +15,7 @@ from torch import Tensor
 from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing
 from irno_graph.data import Moments
 from irno_graph.losses import RefinementLoss
-from irno_graph.refine import IRNO, Scaling
+from irno_graph.refine import IRNO, Scaling, Space
 from irno_graph.training.base_task import validation_errors
 from irno_graph.training.pairs import (
     BatchPlan,
@@ -26,10 +26,12 @@ from irno_graph.training.pairs import (
     turned_graph,
 )
 from irno_graph.training.schedule import Schedule
+from irno_graph.training.unrolling import Unrolling
 
 FIXED_POINT_SHARE = (
     0.25  # of a batch, whose Phi(x, y) is computed: an unbiased estimate at a quarter of the cost
 )
+PLAIN = Unrolling()
 LARGEST_WEIGHT = 3.0  # of a sample, over that of one with the base's mean error
 
 
@@ -103,8 +105,7 @@ class CorrectorTask(lightning.LightningModule):
         valid: validation sets.
         loss: the refinement loss.
         schedule: optimiser and learning rate.
-        single_steps: how many of them, at the start, take one step of size 1 from h_0 or a state between h_0 and y
-            (Phi(x, h) = y - h is then learned at the cost of one Phi) before the K steps are unrolled.
+        unrolling: which states are in the loss, and penalties on the Jacobian.
         compiled: whether the corrector is compiled by torch.
     """
 
@@ -117,12 +118,12 @@ class CorrectorTask(lightning.LightningModule):
         samples: list[list[Samples]],
         loss: RefinementLoss,
         schedule: Schedule,
-        single_steps: int = 0,
+        unrolling: Unrolling = PLAIN,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         assert isinstance(model.corrector, MultiscaleMessagePassing | MessagePassing)
-        self.single_steps, self.corrector = single_steps, model.corrector
+        self.unrolling, self.corrector = unrolling, model.corrector
         self.model, self.train_sets, self.valid_sets = model, train, valid
         self.fixed, self.loss = samples, loss
         self.schedule = schedule
@@ -174,18 +175,29 @@ class CorrectorTask(lightning.LightningModule):
         unit = scaling.error / scaling.std
         x, h, y = scaling.input(x), scaling.state(h0), scaling.state(y)
         start = (h - y) / unit
-        defect = None
+        defect = penalty = None
         given = self.corrector.given(x, geometry)
-        if self.global_step < self.single_steps:
+        if self.global_step < self.unrolling.single_steps:
             h = h + self._way(len(h), generator).to(h) * (y - h)
             states = [(h + unit * self.compute(h, given, geometry)) / unit]
         else:
-            states = []
-            for _k in range(self.model.steps):
-                h = h + self.model.alpha * unit * self.compute(h, given, geometry)
-                states.append(h / unit)
+            alpha = self.model.alpha
+            # a compiled function cannot be pulled back through twice
+            compute = self.corrector.compute if self.unrolling.implicit else self.compute
+            reached = self.unrolling.states(
+                lambda h: h + alpha * unit * compute(h, given, geometry), h, self.model.steps
+            )
+            states = [state / unit for state in reached]
             some = math.ceil(FIXED_POINT_SHARE * len(x))
-            defect = self.compute(y[:some], given.of(some), geometry)
+            few = given.of(some)
+            defect = self.compute(y[:some], few, geometry)
+            penalty = self.unrolling.penalty(
+                lambda h: unit * self.corrector.compute(h, few, geometry),
+                y[:some],
+                Space.of(self.train_sets[task.group].graph, torch.ones_like(unit)),
+                alpha,
+                torch.Generator(self.device).manual_seed(task.seed),
+            )
         weight = start.square().mean(dim=(1, 2), keepdim=True).rsqrt().clamp(max=LARGEST_WEIGHT)
         terms = self.loss(
             weight * torch.stack(states), weight * y / unit, self.train_sets[task.group].graph, defect
@@ -193,7 +205,10 @@ class CorrectorTask(lightning.LightningModule):
         self.log_dict({f"loss_{name}": value.detach() for name, value in terms._asdict().items()})
         left = (states[-1] - y / unit).detach().square().mean()
         self.log("squared_error_left", left / start.square().mean())
-        return terms.total
+        if penalty is None:
+            return terms.total
+        self.log("loss_jacobian", penalty.detach())
+        return terms.total + penalty
 
     @staticmethod
     def _way(samples: int, generator: np.random.Generator) -> Tensor:

@@ -15,6 +15,7 @@ from irno_graph.mesh import periodic_box
 from irno_graph.refine.storage import describe
 from irno_graph.training.base_task import BaseTask
 from irno_graph.training.schedule import annealed
+from irno_graph.training.unrolling import Unrolling
 
 CONFIG = """
 name: tiny
@@ -74,6 +75,35 @@ def test_base_corrector_and_control_are_trained_and_saved(tmp_path):
     (control_file,) = train(path, stage="control", report=lambda line: None)
     control = ig.load(control_file)
     assert ig.IRNO(control, model.corrector).base_hash != model.base_hash
+
+
+@pytest.mark.parametrize(
+    ("options", "states", "penalised"),
+    [
+        ("past_steps: 2, beta_jacobian: 0.1, beta_norm: 0.1", 4, True),
+        ("implicit: true, past_steps: 6", 1, False),
+    ],
+)
+def test_a_corrector_is_trained_past_its_last_step(tmp_path, monkeypatch, options, states, penalised):
+    path = config(tmp_path, base=4, corrector=5)
+    path.write_text(path.read_text().replace("single_steps: 3", f"single_steps: 3, {options}"))
+    seen = []
+
+    class Watched(Unrolling):
+        def states(self, step, h, steps):
+            found = super().states(step, h, steps)
+            seen.append(len(found))
+            return found
+
+        def penalty(self, *args):
+            found = super().penalty(*args)
+            seen.append(found is not None and bool(found > 0))
+            return found
+
+    monkeypatch.setattr("irno_graph.experiments.train.Unrolling", Watched)
+    _, model_file = train(path, report=lambda line: None)
+    assert seen == 2 * [states, penalised]  # after three single steps
+    assert 1 <= ig.load(model_file).steps <= 8
 
 
 def test_statistics_come_from_the_training_sets_alone(tmp_path):
