@@ -13,6 +13,7 @@ from irno_graph.graph.grids import mesh_of_grid
 from irno_graph.graph.order import Order, locality_order, renumbered_mesh
 from irno_graph.graph.points import bare_mesh, density_mass, mesh_of_points, nearest_pairs, pairs_within
 from irno_graph.graph.pyg import Data
+from irno_graph.graph.spheres import SphereGrid, tensors_of_icosphere, tensors_of_sphere
 from irno_graph.mesh.mesh import Mesh, Period, checked_period
 
 
@@ -31,7 +32,7 @@ class Graph(Data):
         period: box length per axis, None for an axis that is not periodic; None where no axis is. In a batch
             it is the list of the graphs' periods. Kept as the attribute `box`, one entry per axis always.
 
-    Make one with `from_mesh`, `from_points` or `from_grid`.
+    Make one with `from_mesh`, `from_points`, `from_grid`, `from_sphere` or `from_icosphere`.
     """
 
     pos: Tensor
@@ -110,6 +111,37 @@ class Graph(Data):
         tensor(1., dtype=torch.float64)
         """
         return cls(**tensors_from_mesh(mesh_of_grid(shape, extent, period), pixels=True))
+
+    @classmethod
+    def from_sphere(cls, nlat: int, nlon: int, *, grid: SphereGrid = "equiangular") -> Graph:
+        """The unit sphere at `nlat` latitudes from pole to pole and `nlon` longitudes; node i_lat * nlon + i_lon.
+
+        Grids are "equiangular" and "lobatto", with both poles, and "legendre-gauss". Masses are the weights of the
+        grid's quadrature times 2 pi / nlon: their sum is 4 pi, and they integrate spherical harmonics of degrees up to
+        nlat - 1, 2 nlat - 3 or 2 nlat - 1 exactly (of orders other than multiples of nlon). A pole is nlon nodes, as
+        in files of such fields. Edges run along parallels and meridians, which go on at the other side of a pole; a
+        node at a pole is linked to the ring's nodes next to its meridian too. The shape and the grid stay with the
+        graph as `sphere_shape` and `sphere_grid`.
+
+        Raises:
+            ValueError: for another grid, fewer than 3 latitudes or 4 longitudes.
+
+        >>> float(Graph.from_sphere(5, 8).mass.sum() / torch.pi)
+        4.0
+        """
+        return cls(**tensors_of_sphere(nlat, nlon, grid))
+
+    @classmethod
+    def from_icosphere(cls, cuts: int) -> Graph:
+        """The unit sphere on an icosahedron cut `cuts` times, 10 * 4^cuts + 2 nodes; masses have the sum 4 pi.
+
+        Raises:
+            ValueError: if `cuts` is negative.
+
+        >>> Graph.from_icosphere(2).num_nodes
+        162
+        """
+        return cls(**tensors_of_icosphere(cuts))
 
     @property
     def dim(self) -> int:
