@@ -9,8 +9,10 @@ from irno_graph.losses.spectral import (
     magnitude_distance,
     spectrum,
 )
+from irno_graph.losses.wavelet import BandFilterLoss
 
 __all__ = [
+    "BandFilterLoss",
     "ChebyshevSpectralLoss",
     "LossTerms",
     "RefinementLoss",

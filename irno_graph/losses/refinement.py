@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from irno_graph.graph import Graph, mass_mean
-from irno_graph.losses.chebyshev import ChebyshevSpectralLoss
-from irno_graph.losses.spectral import SpectralLoss
 
 
 class LossTerms(NamedTuple):
@@ -28,14 +26,14 @@ class RefinementLoss(nn.Module):
     L_fp = ||Phi(x, y)||^2 in the same mean.
 
     Args:
-        spectral: a `SpectralLoss` or a `ChebyshevSpectralLoss`, or None for none.
+        spectral: a `SpectralLoss`, or another loss of (states, truth, graph); None for none.
         beta_spectral: its weight.
         beta_fp: weight of the fixed-point term.
     """
 
     def __init__(
         self,
-        spectral: SpectralLoss | ChebyshevSpectralLoss | None = None,
+        spectral: nn.Module | None = None,
         *,
         beta_spectral: float = 1.0,
         beta_fp: float = 0.01,
