@@ -13,8 +13,9 @@ from irno_graph.mesh.cells import CELLS, topological_dim
 from irno_graph.mesh.elements import Integrals, integrals
 from irno_graph.mesh.mesh import Mesh, MeshError, Period
 
-KINDS = (*CELLS, "pixel")  # a graph keeps the number of a cell's type in here
-COUNTS = torch.tensor([*(cell.corners for cell in CELLS.values()), 4])  # corners of each
+ON_GRIDS = {"quad": "pixel", "hexahedron": "voxel"}  # names of the cells of a grid, with its stencil
+KINDS = (*CELLS, "pixel", "voxel")  # a graph keeps the number of a cell's type in here
+COUNTS = torch.tensor([*(cell.corners for cell in CELLS.values()), 4, 8])  # corners of each
 FLAT = (
     1e-12  # a cell with size below this times its longest side to the power of its dimension has no gradient
 )
@@ -24,8 +25,8 @@ Blocks = dict[str, np.ndarray]  # cell type -> corners [cells, corners]
 def tensors_from_mesh(mesh: Mesh, *, pixels: bool = False) -> dict[str, Any]:
     """The tensors of a graph on the cells of highest dimension of `mesh`; its edges are the sides of these cells.
 
-    Cells of lower dimension mark boundaries and are left out. With `pixels` quads get the stiffness of the 5-point
-    stencil.
+    Cells of lower dimension mark boundaries and are left out. With `pixels` quads and hexahedra get the stiffness of
+    the 5-point and the 7-point stencil.
 
     Raises:
         MeshError: for other cell types, orphan points, flat, tangled or repeated cells, or edges of half a period.
@@ -36,7 +37,7 @@ def tensors_from_mesh(mesh: Mesh, *, pixels: bool = False) -> dict[str, Any]:
     mass = np.zeros(count)
     kinds, corners, vectors, sides = [], [], [], []
     for kind, cells in blocks.items():
-        name = "pixel" if pixels and kind == "quad" else kind
+        name = ON_GRIDS.get(kind, kind) if pixels else kind
         positions = mesh.corner_positions(cells)
         positions -= positions[:, :1].copy()
         own = integrals(name, positions)

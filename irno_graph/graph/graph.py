@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from irno_graph.graph.build import COUNTS, KINDS, edge_tensors, tensors_from_mesh
-from irno_graph.graph.grids import mesh_of_grid
+from irno_graph.graph.grids import tensors_of_grid
 from irno_graph.graph.order import Order, locality_order, renumbered_mesh
 from irno_graph.graph.points import bare_mesh, density_mass, mesh_of_points, nearest_pairs, pairs_within
 from irno_graph.graph.pyg import Data
@@ -31,6 +31,8 @@ class Graph(Data):
         original_index: point of the mesh that each node is `[nodes]`, where the order was changed.
         period: box length per axis, None for an axis that is not periodic; None where no axis is. In a batch
             it is the list of the graphs' periods. Kept as the attribute `box`, one entry per axis always.
+        grid_shape: points per axis of a graph made by `from_grid`, the slowest axis first, else None. In a batch it is
+            the list of the graphs'. Kept as the attribute `grid`, empty where there is none.
 
     Make one with `from_mesh`, `from_points`, `from_grid`, `from_sphere` or `from_icosphere`.
     """
@@ -42,6 +44,10 @@ class Graph(Data):
     cell_kind: Tensor
     cell_index: Tensor
     cell_vectors: Tensor
+
+    def __init__(self, **tensors: Any) -> None:
+        super().__init__(**tensors)
+        self._store.setdefault("grid", ())  # graphs of a batch have the same attributes
 
     @classmethod
     def from_mesh(cls, mesh: Mesh, *, order: Order | None = None) -> Graph:
@@ -101,16 +107,33 @@ class Graph(Data):
         return cls(**tensors)
 
     @classmethod
-    def from_grid(cls, shape: tuple[int, int], *, extent: Any = None, period: Any = None) -> Graph:
-        """A grid of `shape` (ny, nx) with edges to the 4 neighbours; node iy * nx + ix lies at (x_ix, y_iy).
+    def from_grid(
+        cls,
+        shape: tuple[int, ...],
+        *,
+        extent: Any = None,
+        period: Any = None,
+        centred: bool = False,
+        order: Order | None = None,
+    ) -> Graph:
+        """A grid of `shape` (nx,), (ny, nx) or (nz, ny, nx) with edges along its axes.
 
-        `extent` is (x length, y length), by default the period or 1. Along a periodic axis the n points lie
-        at i L / n, along another at i L / (n - 1). The Laplacian is the 5-point stencil.
+        Node (iz * ny + iy) * nx + ix lies at (x_ix, y_iy, z_iz), unless `order` renumbers the nodes as in `from_mesh`.
+        `extent` and `period` are lengths along (x, y, z), extents by default the periods or 1. Along a periodic axis
+        the n points lie at i L / n, along another at i L / (n - 1). With `centred` they lie at (i + 1/2) L / n on every
+        axis, and the masses are those of whole cells. The Laplacian is the stencil of 2 dim + 1 points, its boundaries
+        are natural (Neumann).
+
+        Raises:
+            ValueError: if `shape`, `extent` and `period` do not fit each other or an axis has too few points: 2, or 3
+                where it is periodic.
 
         >>> Graph.from_grid((3, 4), period=(1.0, 1.0)).mass.sum()
         tensor(1., dtype=torch.float64)
+        >>> Graph.from_grid((4,), extent=(2.0,), centred=True).pos.flatten()
+        tensor([0.2500, 0.7500, 1.2500, 1.7500], dtype=torch.float64)
         """
-        return cls(**tensors_from_mesh(mesh_of_grid(shape, extent, period), pixels=True))
+        return cls(**tensors_of_grid(shape, extent, period, centred=centred, order=order))
 
     @classmethod
     def from_sphere(cls, nlat: int, nlon: int, *, grid: SphereGrid = "equiangular") -> Graph:
@@ -157,12 +180,16 @@ class Graph(Data):
                 found.append(corners)
             elif kind in ("quad", "pixel"):
                 found += [corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]]
-        return torch.cat(found).T.contiguous()
+        faces = torch.cat(found)
+        distinct = (faces != faces.roll(1, dims=1)).all(dim=1)  # not on the rim of a grid of centres
+        return faces[distinct].T.contiguous()
 
     def cells(self) -> list[tuple[str, Tensor, Tensor]]:
         """Type, corners `[cells, corners]` and their relative positions `[cells, corners, dim]`, per type.
 
-        The types are meshio's, and "pixel" for a quad of a grid. In a batch the cells of all graphs come together.
+        The types are meshio's, and "pixel" and "voxel" for a quad and a hexahedron of a grid. Where points are the
+        centres of cells, those at the boundary have corners that are the same node. In a batch the cells of all graphs
+        come together.
         """
         counts = COUNTS.to(self.cell_kind.device)[self.cell_kind.long()]
         start = counts.cumsum(0) - counts
@@ -197,6 +224,14 @@ class Graph(Data):
     @period.setter
     def period(self, period: Period) -> None:
         self._store["box"] = (None,) * self.dim if period is None else tuple(period)
+
+    @property
+    def grid_shape(self) -> Any:
+        """Points per axis, the slowest first, or None where it is no grid; for a batch the list of those."""
+        counts = self._store.get("grid", ())
+        if counts and isinstance(counts[0], list | tuple):
+            return [tuple(own) or None for own in counts]
+        return tuple(counts) or None
 
     def key(self) -> str:
         """Hash (SHA-256) of positions, edges, cells and period: equal graphs have equal keys."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irno_graph.graph.build import KINDS
 from irno_graph.graph.calculus import node_graph_index
 from irno_graph.graph.graph import Graph
 from irno_graph.mesh.cells import CELLS
 
-DIMS = {kind: CELLS["quad" if kind == "pixel" else kind].dim for kind in KINDS}
+DIMS = {**{kind: cell.dim for kind, cell in CELLS.items()}, "pixel": 2, "voxel": 3}
 
 
 def manifold_dims(graph: Graph) -> Tensor:

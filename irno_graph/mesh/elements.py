@@ -37,8 +37,8 @@ def integrals(kind: str, corners: np.ndarray) -> Integrals:
     """Integrals over cells of type `kind` with positions `corners` `[cells, corners, dim]`.
 
     The load is exact for every cell; so are the gradients, and the stiffness of lines, triangles, tetrahedra and
-    parallelepipeds. "pixel" is a quad with the trapezoidal rule, whose stiffness on a rectangle is the 5-point
-    stencil. Mirrored cells count as positive.
+    parallelepipeds. "pixel" and "voxel" are a quad and a hexahedron with the trapezoidal rule, whose stiffness on a
+    rectangle is the 5-point stencil, on a cuboid the 7-point stencil. Mirrored cells count as positive.
 
     >>> integrals("triangle", np.array([[[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]])).load.sum()
     np.float64(1.0)
@@ -77,7 +77,7 @@ def rule(kind: str) -> Rule:
     if kind == "wedge":
         return _wedge_rule()
     dim = 2 if kind in ("quad", "pixel") else 3
-    nodes, weights = ENDS if kind == "pixel" else GAUSS
+    nodes, weights = ENDS if kind in ("pixel", "voxel") else GAUSS
     points = np.stack(np.meshgrid(*[nodes] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
     product = np.prod(np.stack(np.meshgrid(*[weights] * dim, indexing="ij"), axis=-1), axis=-1).ravel()
     values, slopes = _box_hats(points)

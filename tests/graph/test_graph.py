@@ -193,7 +193,7 @@ def test_a_grid_numbers_rows_first_and_has_four_neighbours():
     ("shape", "options"),
     [
         ((1, 5), {}),
-        ((5,), {}),
+        ((5, 5, 5, 5), {}),
         ((2, 5), {"period": (1.0, 1.0)}),
         ((4, 4), {"period": (1.0, 1.0), "extent": (2.0, 1.0)}),
         ((4, 4), {"extent": (-1.0, 1.0)}),

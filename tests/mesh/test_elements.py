@@ -15,6 +15,7 @@ REFERENCE = {
     "pyramid": [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0.5, 0.5, 1]],
     "wedge": [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1]],
     "hexahedron": BOX,
+    "voxel": BOX,
 }
 SIZES = {
     "line": 1,
@@ -100,3 +101,18 @@ def test_a_square_has_the_five_point_stencil_only_as_a_pixel():
     square = np.array([REFERENCE["quad"]], dtype=float)
     assert integrals("pixel", square).stiffness[0, 0].tolist() == [1.0, -0.5, 0.0, -0.5]
     assert np.allclose(integrals("quad", square).stiffness[0, 0], np.array([4, -1, -2, -1]) / 6)
+
+
+def test_a_box_has_the_seven_point_stencil_only_as_a_voxel():
+    sides = np.array([2.0, 1.0, 0.5])
+    own = integrals("voxel", np.array([BOX]) * sides).stiffness[0]
+    expected = np.zeros((8, 8))
+    for i, one in enumerate(BOX):
+        for j, two in enumerate(BOX):
+            apart = np.flatnonzero(np.array(one) != two)
+            if len(apart) == 1:
+                expected[i, j] = -sides.prod() / 4 / sides[apart[0]] ** 2
+    expected -= np.diag(expected.sum(axis=1))
+    assert np.allclose(own, expected, atol=1e-14)
+    full = integrals("hexahedron", np.array([BOX]) * sides).stiffness[0]
+    assert abs(full[0, 6]) > 0.01  # across the diagonal
