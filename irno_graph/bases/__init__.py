@@ -2,5 +2,6 @@
 
 from irno_graph.bases.callable import Callable, ask, takes
 from irno_graph.bases.rigno import RIGNO
+from irno_graph.bases.sphere import SFNO, SphereBase
 
-__all__ = ["RIGNO", "Callable", "ask", "takes"]
+__all__ = ["RIGNO", "SFNO", "Callable", "SphereBase", "ask", "takes"]

@@ -48,6 +48,8 @@ class Graph(Data):
     def __init__(self, **tensors: Any) -> None:
         super().__init__(**tensors)
         self._store.setdefault("grid", ())  # graphs of a batch have the same attributes
+        self._store.setdefault("sphere_shape", ())
+        self._store.setdefault("sphere_grid", "")
 
     @classmethod
     def from_mesh(cls, mesh: Mesh, *, order: Order | None = None) -> Graph:

@@ -9,6 +9,7 @@ from irno_graph.losses.spectral import (
     magnitude_distance,
     spectrum,
 )
+from irno_graph.losses.sphere import SphereSpectralLoss
 from irno_graph.losses.wavelet import BandFilterLoss
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "RefinementLoss",
     "SpectralLoss",
     "Spectrum",
+    "SphereSpectralLoss",
     "coefficient_distance",
     "magnitude_distance",
     "spectrum",

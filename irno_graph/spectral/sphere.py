@@ -1,43 +1,111 @@
-"""Energies per spherical-harmonic degree of fields on a grid of the sphere, by torch-harmonics."""
+"""Spherical harmonics on grids of the sphere, by torch-harmonics: energies per degree, spherical Fourier operators."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from functools import lru_cache
+from types import ModuleType
+from typing import get_args
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-SphereGrid = Literal["equiangular", "legendre-gauss", "lobatto"]
+from irno_graph.graph.spheres import SphereGrid
 
 
-def degree_energy(field: Tensor, grid: SphereGrid = "equiangular") -> Tensor:
+def exact_degrees(latitudes: int, longitudes: int, grid: SphereGrid = "equiangular") -> int:
+    """Number of degrees whose squares the grid integrates exactly.
+
+    They are those with l <= (latitudes - 1) / 2 on "equiangular", latitudes - 1 on "legendre-gauss" and latitudes - 2
+    on "lobatto" grids, and l < longitudes / 2: order longitudes / 2 has one phase alone on the grid.
+
+    >>> exact_degrees(33, 64)
+    17
+
+    Raises:
+        ValueError: for another grid.
+    """
+    if grid not in get_args(SphereGrid):
+        raise ValueError(f"`grid` should be one of {', '.join(get_args(SphereGrid))}, got '{grid}'.")
+    exact = {"equiangular": (latitudes + 1) // 2, "legendre-gauss": latitudes, "lobatto": latitudes - 1}[grid]
+    return min(exact, (longitudes + 1) // 2)
+
+
+def degree_energy(field: Tensor, grid: SphereGrid = "equiangular", *, degrees: int | None = None) -> Tensor:
     """Energy per degree l `[..., degrees, channels]` of `field` `[..., latitudes, longitudes, channels]`.
 
     sum over m of |c_lm|^2 of orthonormal spherical harmonics on the unit sphere: degree l has the eigenvalue
     l (l + 1), and the sum over l of a band-limited field is the integral of its square. Latitudes go from pole
     to pole, longitudes once around; `grid` is "equiangular" with both poles, "legendre-gauss" or "lobatto".
-    The degrees are those whose squares the grid integrates exactly: l <= (latitudes - 1) / 2, latitudes - 1 or
-    latitudes - 2 on these grids, and l < longitudes / 2.
+
+    Args:
+        field: on the grid; a field of `Graph.from_sphere` is `field.unflatten(-2, graph.sphere_shape)`.
+        grid: of the latitudes.
+        degrees: how many of the first ones, by default and at most `exact_degrees`.
 
     Raises:
         ImportError: without torch-harmonics.
-        ValueError: for another grid, or if the field has fewer than 3 dimensions.
+        ValueError: for another grid, too many degrees, or if the field has fewer than 3 dimensions.
     """
-    if grid not in get_args(SphereGrid):
-        raise ValueError(f"`grid` should be one of {', '.join(get_args(SphereGrid))}, got '{grid}'.")
     if field.ndim < 3:
         raise ValueError(
             f"`field` should have shape [..., latitudes, longitudes, channels], got {list(field.shape)}."
         )
+    latitudes, longitudes = field.shape[-3:-1]
+    most = exact_degrees(latitudes, longitudes, grid)
+    if degrees is not None and not 1 <= degrees <= most:
+        raise ValueError(
+            f"`degrees` should be in 1..{most}, whose squares {latitudes} x {longitudes} points of the grid "
+            f"'{grid}' integrate, got {degrees}."
+        )
+    transform = _transform(latitudes, longitudes, degrees or most, grid, str(field.device))
+    square = transform(field.movedim(-1, -3)).abs().square()  # [..., channels, degrees, orders]
+    both = 2 * square.sum(dim=-1) - square[..., 0]  # orders -m and m
+    return both.movedim(-2, -1).to(field.dtype)
+
+
+def spherical_fno(
+    in_channels: int,
+    channels: int,
+    shape: tuple[int, int],
+    *,
+    grid: SphereGrid = "equiangular",
+    hidden: int = 64,
+    layers: int = 4,
+) -> nn.Module:
+    """The spherical Fourier neural operator of torch-harmonics, `[batch, in_channels, nlat, nlon]` -> `[batch, channels, ..]`.
+
+    All degrees up to nlat - 1 or nlon / 2 - 1 are kept, without coarsening or position embedding, so that it commutes
+    with turns of the grid about its poles [Bonev et al. 2023, arXiv 2306.03838].
+
+    Raises:
+        ImportError: without torch-harmonics.
+    """
+    _harmonics()
+    from torch_harmonics.examples.models import SphericalFourierNeuralOperator
+
+    return SphericalFourierNeuralOperator(
+        img_size=shape,
+        grid=grid,
+        scale_factor=1,
+        in_chans=in_channels,
+        out_chans=channels,
+        embed_dim=hidden,
+        num_layers=layers,
+    )
+
+
+@lru_cache(maxsize=16)
+def _transform(latitudes: int, longitudes: int, degrees: int, grid: SphereGrid, device: str) -> nn.Module:
+    """The transform of real fields to coefficients; its Legendre functions are computed once."""
+    transform = _harmonics().RealSHT(latitudes, longitudes, degrees, degrees, grid=grid, norm="ortho")
+    return transform.to(torch.device(device))
+
+
+def _harmonics() -> ModuleType:
     try:
-        from torch_harmonics import RealSHT
+        import torch_harmonics
     except ImportError as error:
         raise ImportError(
             "spherical harmonics need torch-harmonics: pip install 'irno-graph[sphere]'."
         ) from error
-    latitudes, longitudes = field.shape[-3:-1]
-    exact = {"equiangular": (latitudes + 1) // 2, "legendre-gauss": latitudes, "lobatto": latitudes - 1}[grid]
-    degrees = min(exact, (longitudes + 1) // 2)  # order longitudes / 2 would have one phase alone on the grid
-    transform = RealSHT(latitudes, longitudes, degrees, degrees, grid=grid, norm="ortho").to(field.device)
-    square = transform(field.movedim(-1, -3)).abs().square()  # [..., channels, degrees, orders]
-    both = 2 * square.sum(dim=-1) - square[..., 0]  # orders -m and m
-    return both.movedim(-2, -1).to(field.dtype)
+    return torch_harmonics
