@@ -18,40 +18,63 @@ def data() -> None:
     """Generate data."""
 
 
-@app.command("ce-gauss")
-def ce_gauss(
-    out: Annotated[Path, typer.Option(help="File to write (.nc).")],
-    trajectories: Annotated[int, typer.Option(help="How many.")],
-    nodes: Annotated[int, typer.Option(help="Number of sample points.")] = 1024,
-    points: Annotated[
-        Literal["mesh", "random", "grid", "subsample"], typer.Option(help="Kind of sample points.")
-    ] = "mesh",
-    solver_res: Annotated[
-        int, typer.Option(help="Cells along each side: 64 is fast, 128 good, 256 faithful.")
-    ] = 128,
-    seed: Annotated[int, typer.Option(help="Base seed of the flows.")] = 0,
-    mesh_seed: Annotated[int | None, typer.Option(help="Seed of the points; default: --seed.")] = None,
-    save_every: Annotated[float, typer.Option(help="Time between snapshots.")] = 0.1,
-    final_time: Annotated[float, typer.Option(help="Time of the last snapshot.")] = 0.7,
-    threads: Annotated[int | None, typer.Option(help="Worker threads; default: all CPUs.")] = None,
-) -> None:
-    """Compressible Euler flows from random Gaussian vortices (CE-Gauss), at the nodes of one mesh."""
-    from irno_graph.data.ce_gauss import generate
+Out = Annotated[Path, typer.Option(help="File to write (.nc).")]
+Trajectories = Annotated[int, typer.Option(help="How many.")]
+Nodes = Annotated[int, typer.Option(help="Number of sample points.")]
+Points = Annotated[
+    Literal["mesh", "random", "grid", "subsample"], typer.Option(help="Kind of sample points.")
+]
+SolverRes = Annotated[int, typer.Option(help="Cells along each side: 64 is fast, 128 good, 256 faithful.")]
+Seed = Annotated[int, typer.Option(help="Base seed of the flows.")]
+MeshSeed = Annotated[int | None, typer.Option(help="Seed of the points; default: --seed.")]
+SaveEvery = Annotated[float, typer.Option(help="Time between snapshots.")]
+FinalTime = Annotated[float, typer.Option(help="Time of the last snapshot.")]
+Modes = Annotated[int | None, typer.Option(help="Modes of the interfaces (ce-crp, ce-kh, ce-rpui).")]
+Threads = Annotated[int | None, typer.Option(help="Worker threads; default: all CPUs.")]
 
-    sentence = f"Solving {trajectories} flows on {solver_res} x {solver_res} cells (compiles on first use)"
-    with stage(sentence) as progress:
-        generate(
-            out,
-            trajectories=trajectories,
-            nodes=nodes,
-            points=points,
-            solver_res=solver_res,
-            seed=seed,
-            mesh_seed=mesh_seed,
-            save_every=save_every,
-            final_time=final_time,
-            batch=threads or os.cpu_count() or 1,
-            threads=threads,
-            progress=progress,
+
+def _add(flow: str, about: str) -> None:
+    @app.command(flow, help=f"{about}, at the nodes of one mesh.", short_help=about)
+    def command(
+        out: Out,
+        trajectories: Trajectories,
+        nodes: Nodes = 1024,
+        points: Points = "mesh",
+        solver_res: SolverRes = 128,
+        seed: Seed = 0,
+        mesh_seed: MeshSeed = None,
+        save_every: SaveEvery = 0.1,
+        final_time: FinalTime = 0.7,
+        modes: Modes = None,
+        threads: Threads = None,
+    ) -> None:
+        from irno_graph.data.ce_gauss import generate
+
+        sentence = (
+            f"Solving {trajectories} flows on {solver_res} x {solver_res} cells (compiles on first use)"
         )
-    say_files([(f"{trajectories} trajectories on {nodes} nodes", out)])
+        with stage(sentence) as progress:
+            generate(
+                out,
+                trajectories=trajectories,
+                flow=flow,
+                modes=modes,
+                nodes=nodes,
+                points=points,
+                solver_res=solver_res,
+                seed=seed,
+                mesh_seed=mesh_seed,
+                save_every=save_every,
+                final_time=final_time,
+                batch=threads or os.cpu_count() or 1,
+                threads=threads,
+                progress=progress,
+            )
+        say_files([(f"{trajectories} trajectories on {nodes} nodes", out)])
+
+
+_add("ce-gauss", "CE-Gauss: Euler flows from random Gaussian vortices")
+_add("ce-rp", "CE-RP: Euler flows from four quadrants of constant states")
+_add("ce-crp", "CE-CRP: Euler flows from four curved regions of constant states")
+_add("ce-kh", "CE-KH: Euler flows from two wavy shear layers")
+_add("ce-rpui", "CE-RPUI: fast Euler flows from quadrants with rippled interfaces")

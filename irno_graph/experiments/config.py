@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from irno_graph.bases.rigno import Stepper
+from irno_graph.data.flows import FLOWS
 from irno_graph.files import existing_file
 
 
@@ -33,6 +34,7 @@ class DataConfig:
     """Where the sets lie and how they are made; a file that is not there is generated."""
 
     folder: str = "data/ce_gauss"
+    flow: str = "ce-gauss"  # or a sister set: ce-rp, ce-crp, ce-kh, ce-rpui
     solver_res: int = 128
     save_every: float = 0.1
     final_time: float = 0.7
@@ -143,6 +145,7 @@ def all_sets(data: DataConfig) -> list[SetConfig]:
 def _check(config: ExperimentConfig, file: Path) -> None:
     wanted = {
         "data.train": (len(config.data.train) > 0, "at least one set"),
+        "data.flow": (config.data.flow in FLOWS, "one of " + ", ".join(FLOWS)),
         "data.valid": (len(config.data.valid) > 0, "at least one set"),
         "base.longest_lead": (
             1 <= config.base.longest_lead <= round(config.data.final_time / config.data.save_every),

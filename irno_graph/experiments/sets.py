@@ -10,6 +10,7 @@ import numpy as np
 
 from irno_graph.data import TrajectoryFile
 from irno_graph.data.ce_gauss import generate, snapshot_times
+from irno_graph.data.flows import DEFAULT
 from irno_graph.experiments.config import ConfigError, ExperimentConfig, SetConfig
 from irno_graph.training.pairs import TrajectorySet
 
@@ -39,6 +40,7 @@ def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path, report
     generate(
         path,
         trajectories=wanted.trajectories,
+        flow=config.data.flow,
         nodes=wanted.nodes,
         points=wanted.points,
         solver_res=config.data.solver_res,
@@ -50,8 +52,9 @@ def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path, report
 
 
 def _check_made_by(file: TrajectoryFile, wanted: SetConfig, config: ExperimentConfig) -> None:
-    made = file.attributes
+    made = {"flow": DEFAULT} | file.attributes
     expected: dict[str, Any] = {
+        "flow": config.data.flow,
         "base_seed": wanted.seed,
         "mesh_seed": wanted.seed,
         "solver_res": config.data.solver_res,

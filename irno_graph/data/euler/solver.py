@@ -11,6 +11,18 @@ import numpy as np
 from irno_graph.data.euler import GAMMA
 
 
+class BreakdownError(FloatingPointError):
+    """Density or pressure of some trajectories did not stay positive.
+
+    Attributes:
+        indices: which trajectories of the batch.
+    """
+
+    def __init__(self, message: str, indices: Sequence[int]) -> None:
+        super().__init__(message)
+        self.indices = tuple(indices)
+
+
 def to_conserved(primitive: np.ndarray) -> np.ndarray:
     """Density, momenta and energy from density, velocities and pressure, [..., 4, nx, ny] -> same shape.
 
@@ -42,8 +54,10 @@ def solve(
 
     Finite volumes on a uniform grid: WENO5-Z on the primitives dimension by dimension, HLLC fluxes, SSP-RK3
     with dt = cfl / max((|vx| + c) / dx + (|vy| + c) / dy), shortened so that steps land on `times`. Smooth
-    flows converge at order two (mid-point fluxes) with a small constant. Every trajectory has its own time
-    step and one thread computes it, so its result depends neither on its companions nor on `threads`.
+    flows converge at order two (mid-point fluxes) with a small constant. Values at faces are limited where
+    density and pressure would not stay positive otherwise, and such a step is taken again with half the time
+    if need be. Every trajectory has its own time step and one thread computes it, so its result depends
+    neither on its companions nor on `threads`.
 
     Args:
         initial: primitives (rho, vx, vy, p) at t = 0, [trajectories, 4, nx, ny]; axis 2 is x, axis 3 is y,
@@ -58,7 +72,7 @@ def solve(
 
     Raises:
         ValueError: for input of the wrong shape or sign.
-        FloatingPointError: when density or pressure stops being positive.
+        BreakdownError: a FloatingPointError, when density or pressure stops being positive all the same.
         ImportError: when numba is missing.
     """
     initial = np.asarray(initial, dtype=np.float64)
@@ -72,9 +86,10 @@ def solve(
     def run(index: int) -> None:
         state, now = np.ascontiguousarray(to_conserved(initial[index])), 0.0
         for place, moment in enumerate(moments):
-            kernels.march(state, moment - now, *spacing, cfl)
-            with np.errstate(all="ignore"):  # a flow that broke down is reported below
-                result[index, place] = initial[index] if moment == 0 else to_primitive(state)
+            if kernels.march(state, moment - now, *spacing, cfl) < 0:
+                result[index, place:] = np.nan  # reported below
+                return
+            result[index, place] = initial[index] if moment == 0 else to_primitive(state)
             now = moment
 
     workers = min(threads or _available_cpus(), max(1, len(initial)))
@@ -86,10 +101,11 @@ def solve(
             list(pool.map(run, range(len(initial))))
     healthy = np.isfinite(result).all(axis=(1, 2, 3, 4)) & (result[:, :, [0, 3]] > 0).all(axis=(1, 2, 3, 4))
     if not healthy.all():
-        lost = np.flatnonzero(~healthy)
-        raise FloatingPointError(
-            f"density and pressure should stay positive, trajectories {lost[:8].tolist()} lost it: "
-            f"lower `cfl` (now {cfl}) or refine the grid."
+        lost = np.flatnonzero(~healthy).tolist()
+        raise BreakdownError(
+            f"density and pressure should stay positive, trajectories {lost[:8]} lost it: "
+            f"lower `cfl` (now {cfl}) or refine the grid.",
+            lost,
         )
     return result
 

@@ -1,4 +1,4 @@
-"""Values of cell-centred periodic fields at arbitrary points: tensor-product B-splines of order five."""
+"""Values of cell-centred periodic fields at arbitrary points: B-splines of order five, or bilinear."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ class PeriodicSpline:
 
     def __init__(self, points: np.ndarray, resolution: int) -> None:
         self.resolution = resolution
-        (column_x, weight_x), (column_y, weight_y) = (_basis(points[:, axis], resolution) for axis in (0, 1))
-        columns = column_x[:, :, None] * resolution + column_y[:, None, :]  # [points, 6, 6]
-        weights = weight_x[:, :, None] * weight_y[:, None, :]
-        rows = np.repeat(np.arange(len(points)), 36)
-        self.matrix = sparse.csr_matrix(
-            (weights.ravel(), (rows, columns.ravel())), shape=(len(points), resolution**2)
-        )
+        self.matrix = _product([_basis(points[:, axis], resolution) for axis in (0, 1)], resolution)
 
     def __call__(self, fields: np.ndarray) -> np.ndarray:
         """Interpolate [..., n, n] to [..., points]."""
@@ -32,6 +26,36 @@ class PeriodicSpline:
         spectrum = fft.rfft2(fields) / (symbol[:, None] * symbol[: n // 2 + 1])
         coefficients = fft.irfft2(spectrum, s=(n, n)).reshape(-1, n * n)
         return (self.matrix @ coefficients.T).T.reshape(*fields.shape[:-2], -1)
+
+
+class PeriodicLinear:
+    """Bilinear interpolation on the same grid: a value lies between those of the four cells around, O(dx^2)."""
+
+    def __init__(self, points: np.ndarray, resolution: int) -> None:
+        self.matrix = _product([_hats(points[:, axis], resolution) for axis in (0, 1)], resolution)
+
+    def __call__(self, fields: np.ndarray) -> np.ndarray:
+        """Interpolate [..., n, n] to [..., points]."""
+        values = fields.reshape(-1, self.matrix.shape[1])
+        return (self.matrix @ values.T).T.reshape(*fields.shape[:-2], -1)
+
+
+def _product(bases: list[tuple[np.ndarray, np.ndarray]], resolution: int) -> sparse.csr_matrix:
+    """Matrix [points, cells] from the indices and weights [points, k] along x and along y."""
+    (column_x, weight_x), (column_y, weight_y) = bases
+    columns = column_x[:, :, None] * resolution + column_y[:, None, :]  # [points, k, k]
+    weights = weight_x[:, :, None] * weight_y[:, None, :]
+    rows = np.repeat(np.arange(len(columns)), columns[0].size)
+    return sparse.csr_matrix((weights.ravel(), (rows, columns.ravel())), shape=(len(columns), resolution**2))
+
+
+def _hats(coordinate: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """Wrapped indices and values [points, 2] of the hat functions at each coordinate."""
+    position = coordinate * resolution - 0.5
+    first = np.floor(position)
+    share = position - first
+    index = first.astype(np.int64)[:, None] + np.arange(2)
+    return index % resolution, np.stack([1.0 - share, share], axis=-1)
 
 
 def _basis(coordinate: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
