@@ -1,6 +1,7 @@
 """Losses that correctors are trained with."""
 
 from irno_graph.losses.chebyshev import ChebyshevSpectralLoss, weight_polynomials
+from irno_graph.losses.fft import FFTSpectralLoss
 from irno_graph.losses.refinement import LossTerms, RefinementLoss
 from irno_graph.losses.spectral import (
     SpectralLoss,
@@ -15,6 +16,7 @@ from irno_graph.losses.wavelet import BandFilterLoss
 __all__ = [
     "BandFilterLoss",
     "ChebyshevSpectralLoss",
+    "FFTSpectralLoss",
     "LossTerms",
     "RefinementLoss",
     "SpectralLoss",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Literal
 
 import torch
@@ -12,48 +13,54 @@ Frequency = Literal["symbol", "wavenumber"]
 
 
 def grid_frequencies(
-    shape: tuple[int, int], extent: tuple[float, float], frequency: Frequency = "symbol"
+    shape: Sequence[int], extent: Sequence[float], frequency: Frequency = "symbol"
 ) -> Tensor:
-    """Frequency `[ny, nx]` of every FFT mode of a periodic grid of `shape` (ny, nx) and `extent` (x, y lengths).
+    """Frequency `[*shape]` of every FFT mode of a periodic grid of `shape`, (ny, nx) say, and `extent` (x first).
 
-    "symbol": sqrt((2 - 2 cos kx hx) / hx^2 + (2 - 2 cos ky hy) / hy^2), the exact root of the eigenvalues of
+    "symbol": the root of the sum over the axes of (2 - 2 cos k h) / h^2, the exact root of the eigenvalues of
     `Graph.from_grid(shape, period=extent)`. "wavenumber": |k|, to which that tends for k h -> 0 only; in the
     corners the two differ by up to pi / 2.
+
+    Raises:
+        ValueError: for another `frequency`, or if `shape` and `extent` differ in length.
 
     >>> grid_frequencies((1, 4), (1.0, 1.0), "wavenumber")[0] / (2 * torch.pi)
     tensor([0., 1., 2., 1.], dtype=torch.float64)
     """
     if frequency not in ("symbol", "wavenumber"):
         raise ValueError(f"`frequency` should be 'symbol' or 'wavenumber', got '{frequency}'.")
-    squares = []
-    for count, length in zip(shape, reversed(extent), strict=True):
+    if len(shape) != len(extent):
+        raise ValueError(f"`shape` and `extent` should have one entry per axis, got {shape} and {extent}.")
+    total = torch.zeros((), dtype=torch.float64)
+    for count, length in zip(shape, tuple(extent)[::-1], strict=True):
         step = length / count
         angle = 2 * torch.pi * torch.fft.fftfreq(count, dtype=torch.float64)  # k h
-        squares.append(((2 * (angle / 2).sin() if frequency == "symbol" else angle) / step) ** 2)
-    return (squares[0][:, None] + squares[1]).sqrt()
+        square = ((2 * (angle / 2).sin() if frequency == "symbol" else angle) / step) ** 2
+        total = total.unsqueeze(-1) + square  # [..., count]
+    return total.sqrt()
 
 
-def grid_coefficients(field: Tensor, shape: tuple[int, int], extent: tuple[float, float]) -> Tensor:
-    """c `[..., ny * nx, channels]`, complex, of `field` `[..., nodes, channels]`: sum |c|^2 = sum_i mass_i field_i^2.
+def grid_coefficients(field: Tensor, shape: Sequence[int], extent: Sequence[float]) -> Tensor:
+    """c `[..., nodes, channels]`, complex, of `field` `[..., nodes, channels]`: sum |c|^2 = sum_i mass_i field_i^2.
 
     Raises:
         ValueError: if the nodes are not those of the grid.
     """
-    ny, nx = shape
-    if field.ndim < 2 or field.shape[-2] != ny * nx:
+    nodes, dim = prod(shape), len(shape)
+    if field.ndim < 2 or field.shape[-2] != nodes:
         raise ValueError(
-            f"`field` should have shape [..., nodes={ny * nx}, channels], got {list(field.shape)}: pass the shape "
-            "(ny, nx) of its grid."
+            f"`field` should have shape [..., nodes={nodes}, channels], got {list(field.shape)}: pass the shape of "
+            "its grid, as (ny, nx)."
         )
-    on_grid = field.unflatten(-2, (ny, nx))  # [..., ny, nx, channels]
-    found = torch.fft.fft2(on_grid, dim=(-3, -2), norm="ortho").flatten(-3, -2)
-    return found * (extent[0] * extent[1] / (ny * nx)) ** 0.5
+    on_grid = field.unflatten(-2, tuple(shape))  # [..., ny, nx, channels]
+    found = torch.fft.fftn(on_grid, dim=tuple(range(-1 - dim, -1)), norm="ortho").flatten(-1 - dim, -2)
+    return found * (prod(extent) / nodes) ** 0.5
 
 
 def grid_band_energy(
     field: Tensor,
-    shape: tuple[int, int],
-    extent: tuple[float, float],
+    shape: Sequence[int],
+    extent: Sequence[float],
     edges: Sequence[float] | Tensor,
     frequency: Frequency = "symbol",
 ) -> Tensor:
