@@ -2,6 +2,7 @@
 
 from irno_graph.refine.boundary import Dirichlet
 from irno_graph.refine.certificate import Certificate, Verdict, certify
+from irno_graph.refine.choice import AlphaChoice, choose_alpha
 from irno_graph.refine.contraction import implicit_limit, jacobian_penalty, norm_penalty
 from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO
@@ -15,6 +16,7 @@ from irno_graph.refine.storage import load, save
 __all__ = [
     "IRNO",
     "Aitken",
+    "AlphaChoice",
     "Anderson",
     "Averaged",
     "Certificate",
@@ -32,6 +34,7 @@ __all__ = [
     "Status",
     "Verdict",
     "certify",
+    "choose_alpha",
     "finite_samples",
     "implicit_limit",
     "jacobian_penalty",

@@ -119,7 +119,7 @@ def certify(
     norms = _norms(jacobian, noise, model.alpha, iterations)
     with torch.no_grad():
         bias = space.norm(jacobian.value)
-    contraction = _contraction(out.states, space)
+    seen = contraction(out.states, space)
     q, monotonicity, bound = (part.value for part in norms)
     alpha_max = torch.where(monotonicity > 0, 2 * monotonicity / bound.square(), 0.0)
     return Certificate(
@@ -129,10 +129,10 @@ def certify(
         bound=bound,
         alpha_max=alpha_max,
         floor=torch.where(q < 1, model.alpha * bias / (1 - q), torch.inf),
-        contraction=contraction,
+        contraction=seen,
         limit_error=torch.full_like(q, torch.nan) if truth is None else space.norm(at - limit),
         residual=torch.stack([part.residual for part in norms]).amax(dim=0),
-        verdict=_verdict(q, alpha_max, contraction),
+        verdict=_verdict(q, alpha_max, seen),
         alpha=model.alpha,
     )
 
@@ -172,7 +172,7 @@ def _root(square: Largest) -> Largest:
     return Largest(value, square.residual / (2 * square.value.clamp_min(1e-300)))
 
 
-def _contraction(states: Tensor, space: Space) -> Tensor:
+def contraction(states: Tensor, space: Space) -> Tensor:
     """Geometric mean of the later ratios |h_{k+1} - h_k| / |h_k - h_{k-1}|, before steps are lost in rounding."""
     moved = torch.stack([space.norm(after - before) for before, after in pairwise(states)])
     size = torch.stack([space.norm(state) for state in states[1:]]).amax(dim=0)

@@ -6,7 +6,9 @@ Source: "Iterative Refinement Neural Operators are Learned Fixed-Point Solvers" 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable as Function
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ class IRNO(nn.Module):
         corrector: `(x, h, graph) -> [..., nodes, channels]`, may also take `time` and `lead_time` by name; one that
             has a method `prepare` (see `Prepares`) is asked through it, once per refinement.
         alpha: step size in (0, 1], or a schedule k -> alpha_k (`refine.Harmonic`, any function); the attribute
-            `alpha` is alpha_0 then, `schedule` the schedule.
+            `alpha` is alpha_0 then, `schedule` the schedule. "auto": `refine.choose_alpha` will give it.
         steps: default number of steps K.
         scaling: units of the corrector's inputs and output.
         solver: what makes h_{k+1} of Phi(x, h_k) and the states before: `refine.Anderson()`, `refine.Aitken()`;
@@ -54,7 +56,7 @@ class IRNO(nn.Module):
         base: nn.Module | Function[[Tensor, Graph], Tensor],
         corrector: nn.Module,
         *,
-        alpha: float | Schedule = 0.25,
+        alpha: float | Schedule | Literal["auto"] = 0.25,
         steps: int = 4,
         scaling: Scaling | None = None,
         solver: Solver | None = None,
@@ -63,8 +65,9 @@ class IRNO(nn.Module):
         super().__init__()
         self.schedule = alpha if callable(alpha) and not isinstance(alpha, Constant) else None
         self.solver = None if isinstance(solver, Plain) else solver
-        first = alpha(0) if callable(alpha) else alpha
-        check_alpha("alpha", first)
+        first = math.nan if alpha == "auto" else alpha(0) if callable(alpha) else alpha
+        if alpha != "auto":
+            check_alpha("alpha", first)
         _check_steps(steps)
         if isinstance(self.schedule, Averaged) and self.solver is not None:
             raise ValueError(
@@ -197,6 +200,11 @@ class IRNO(nn.Module):
             h = fixed.impose(h)
         correction: Correction = torch.zeros_like  # of no steps
         if count > 0:
+            if math.isnan(self.alpha):
+                raise ValueError(
+                    '`alpha` is "auto" and not chosen yet: ask `refine.choose_alpha(model, x, graph, truth)` with '
+                    "validation samples, which gives it to the model."
+                )
             correction = self.correction(x, graph, time=time, lead_time=lead_time, fixed=fixed)
         if self.schedule is None and self.solver is None and tolerance is None:
             return refine(correction, h, graph, steps=count, alpha=self.alpha, recompute=recompute)

@@ -118,9 +118,9 @@ class Averaged:
         return self.alpha(step) if callable(self.alpha) else float(self.alpha)
 
 
-def check_alpha(name: str, value: float, advice: str = "0.25 is a good start") -> None:
+def check_alpha(name: str, value: float | str, advice: str = "0.25 is a good start") -> None:
     """Raise a ValueError unless `value` is in (0, 1]."""
-    if not 0.0 < value <= 1.0:
+    if isinstance(value, str) or not 0.0 < value <= 1.0:
         raise ValueError(f"`{name}` should be in (0, 1], got {value}: {advice}.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from irno_graph.bases import RIGNO
+from irno_graph.bases import RIGNO, SFNO
 from irno_graph.correctors import (
     FNO,
     ConvNeXt,
@@ -36,6 +37,7 @@ HEADER = "irno_graph"
 SHIPPED = Path(__file__).parents[1] / "models"
 KINDS: dict[str, Any] = {
     "RIGNO": RIGNO.from_config,
+    "SFNO": SFNO.from_config,
     "EdgeMessagePassing": EdgeMessagePassing.from_config,
     "MessagePassing": MessagePassing.from_config,
     "MultiscaleMessagePassing": MultiscaleMessagePassing.from_config,
@@ -102,7 +104,7 @@ def load(path_or_name: str | os.PathLike[str]) -> Any:
                 solver=_chosen(description.get("solver")),
                 guard=_guard(description.get("guard")),
             )
-        model.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        _cast(model, next(value.dtype for value in tensors.values() if value.is_floating_point()))
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError, StopIteration) as error:
         raise StorageError(f"`{path}` does not describe a model of this version: {error}") from error
@@ -111,6 +113,17 @@ def load(path_or_name: str | os.PathLike[str]) -> Any:
             f"the weights in `{path}` do not have the hash they were saved with: fetch it again."
         )
     return model.eval()
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Make what is real `dtype` and what is complex its complex counterpart: `Module.to` would drop imaginary parts."""
+
+    def cast(value: torch.Tensor) -> torch.Tensor:
+        if value.is_complex():
+            return value.to(dtype.to_complex())
+        return value.to(dtype) if value.is_floating_point() else value
+
+    model._apply(cast)
 
 
 def describe(path_or_name: str | os.PathLike[str]) -> dict[str, Any]:
@@ -151,6 +164,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 def _described_refinement(model: IRNO) -> dict[str, Any]:
     scaling = model.scaling
+    if math.isnan(model.alpha):
+        raise StorageError(
+            '`alpha` is "auto" and not chosen yet: `refine.choose_alpha` gives it to the model.'
+        )
     return {
         "base": _described(model.base),
         "corrector": _described(model.corrector),
