@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +20,13 @@ class Grid:
         names: of the coordinates, x first.
         coordinates: one ascending, evenly spaced vector per name.
         period: box length per coordinate, None for one that is not periodic.
+        centred: whether the points are the middles of cells, which go on half a step beyond the outermost points.
     """
 
     names: tuple[str, ...]
     coordinates: tuple[np.ndarray, ...]
     period: tuple[float | None, ...]
+    centred: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,9 +63,9 @@ class Grid:
         extent = []
         for name, values, length in zip(self.names, self.coordinates, self.period, strict=True):
             step = spacing(values, name)
-            extent.append(step * (len(values) - 1) if length is None else length)
-        shape: Any = self.shape
-        graph = Graph.from_grid(shape, extent=tuple(extent), period=self.box)
+            steps = len(values) if self.centred else len(values) - 1
+            extent.append(step * steps if length is None else length)
+        graph = Graph.from_grid(self.shape, extent=tuple(extent), period=self.box, centred=self.centred)
         offset = torch.tensor([float(values[0]) for values in self.coordinates], dtype=torch.float64)
         graph.pos = graph.pos - graph.pos[0] + offset
         return graph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -103,7 +104,7 @@ class WellData:
             )
         grid = self.layout.grid
         box = self.period or (None,) * len(grid.names)
-        return type(grid)(grid.names, grid.coordinates, box).graph()
+        return replace(grid, period=box).graph()
 
     def _read(self, index: int | slice, steps: range, kind: str) -> Tensor:
         rows = rows_of(index, len(self), what="samples", path=self.path)

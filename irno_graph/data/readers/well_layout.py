@@ -121,7 +121,7 @@ def read_layout(path: Path) -> Layout:
         times = _times(dimensions, path)
         found = _fields(file, names, path)
         trajectories = _trajectories(file, found, path)
-        grid = Grid(names, coordinates, period)
+        grid = Grid(names, coordinates, period, centred=_centred(coordinates, period))
         turned, decision = _turned(file, found, grid, (trajectories, len(times)), path)
         edges = ", ".join(f"{name} {boundaries[name]}" for name in names)
         return Layout(
@@ -150,6 +150,15 @@ def _coordinate(dimensions: h5py.Group, name: str, path: Path) -> np.ndarray:
     if not (np.diff(values) > 0).all():
         raise ValueError(f"`{path}`: coordinate {name} should ascend, got {values[:3].tolist()} and so on.")
     return values
+
+
+def _centred(coordinates: tuple[np.ndarray, ...], period: tuple[float | None, ...]) -> bool:
+    """Whether each coordinate that is not periodic begins at half a step, and one does."""
+    closed = [values for values, length in zip(coordinates, period, strict=True) if length is None]
+    steps = [(values[-1] - values[0]) / (len(values) - 1) for values in closed]
+    return bool(closed) and all(
+        abs(values[0] - step / 2) < 1e-3 * step for values, step in zip(closed, steps, strict=True)
+    )
 
 
 def _times(dimensions: h5py.Group, path: Path) -> np.ndarray:
@@ -258,7 +267,8 @@ def _misfit(
     dim, by_dim = len(counts), field.by_dim[::-1] if turned else field.by_dim
     shape = (lead[0],) * field.by_sample + (lead[1],) * field.by_time
     shape += tuple(count for count, varies in zip(counts, by_dim, strict=True) if varies)
-    ends = {"t0_fields": [()], "t1_fields": [(dim,)], "t2_fields": [(dim, dim), (dim * dim,)]}[field.group]
+    order = GROUPS.index(field.group)
+    ends: list[tuple[int, ...]] = [(dim,) * order] + [(dim * dim,)] * (order == 2)
     found = file[field.group][field.name].shape
     if found in [shape + end for end in ends]:
         return ""
@@ -267,5 +277,5 @@ def _misfit(
 
 def _parameters(file: h5py.File) -> dict[str, float]:
     names = words(file.attrs.get("simulation_parameters", ()))
-    values: dict[str, Any] = {name: file.attrs[name] for name in names if name in file.attrs}
+    values = {name: file.attrs[name] for name in names if name in file.attrs}
     return {name: float(value) for name, value in values.items() if np.ndim(value) == 0}
