@@ -14,6 +14,8 @@ from irno_graph.bases.rigno import Stepper
 from irno_graph.data.flows import FLOWS
 from irno_graph.files import existing_file
 
+LOSSES = ("eigenbasis", "chebyshev", "bands")
+
 
 class ConfigError(ValueError):
     """An experiment file that does not fit."""
@@ -89,7 +91,8 @@ class CorrectorConfig:
     implicit: bool = False  # train the limit (`steps` + `past_steps` steps) by implicit gradients
     beta_jacobian: float = 0.0  # penalty on the mean squared singular value of a step at the truth
     beta_norm: float = 0.0  # penalty on the largest
-    loss_modes: int = 128
+    spectral_loss: str = "eigenbasis"  # or "chebyshev" (all modes), "bands" (band filters, for shocks)
+    loss_modes: int = 128  # of "eigenbasis"
     beta_spectral: float = 1.0
     beta_fp: float = 0.01
     refresh_every: int = 4
@@ -153,6 +156,7 @@ def _check(config: ExperimentConfig, file: Path) -> None:
         ),
         "base.edge_masking": (0 <= config.base.edge_masking < 1, "a number in [0, 1)"),
         "base.stepper": (config.base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)),
+        "corrector.spectral_loss": (config.corrector.spectral_loss in LOSSES, "one of " + ", ".join(LOSSES)),
         "corrector.truncate": (config.corrector.truncate >= 1, "1 or more"),
         "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
     }

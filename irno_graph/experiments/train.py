@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,21 +11,22 @@ from typing import Any
 
 import lightning
 import torch
+from torch import nn
 
 from irno_graph.bases.rigno import RIGNO, Architecture
 from irno_graph.correctors import MultiscaleMessagePassing
 from irno_graph.experiments.config import (
     ConfigError,
+    CorrectorConfig,
     ExperimentConfig,
     FitConfig,
-    all_sets,
     read_config,
 )
 from irno_graph.experiments.evaluation import usable_device
+from irno_graph.experiments.provenance import about
 from irno_graph.experiments.sets import Report, read_sets
-from irno_graph.losses import RefinementLoss, SpectralLoss
+from irno_graph.losses import BandFilterLoss, ChebyshevSpectralLoss, RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
-from irno_graph.refine.storage import describe
 from irno_graph.training.base_task import BaseTask, Curriculum, set_statistics
 from irno_graph.training.corrector_task import (
     CorrectorTask,
@@ -154,13 +154,14 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     ]
     if model.scaling is None:
         model.scaling = error_scaling(pairs, sets).to(device)
-    spectral = SpectralLoss(wanted.loss_modes) if wanted.beta_spectral > 0 else None
     task = CorrectorTask(
         model,
         sets,
         valid,
         samples=[pairs, rollouts],
-        loss=RefinementLoss(spectral, beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp),
+        loss=RefinementLoss(
+            _spectral_loss(wanted), beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp
+        ),
         schedule=_schedule(wanted.fit, weight_decay=1e-5),
         unrolling=Unrolling(**{field.name: getattr(wanted, field.name) for field in fields(Unrolling)}),
         compiled=wanted.fit.compiled,
@@ -174,7 +175,17 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     model.eval()
     model.steps = best_steps(model, valid, task.spread, wanted.steps + wanted.past_steps)
     report(f"refinement steps with the lowest validation error: {model.steps}")
-    return save(model.cpu(), Path(config.folder) / "model.safetensors", about=_about(config, config.start))
+    return save(model.cpu(), Path(config.folder) / "model.safetensors", about=about(config, config.start))
+
+
+def _spectral_loss(wanted: CorrectorConfig) -> nn.Module | None:
+    if wanted.beta_spectral == 0:
+        return None
+    if wanted.spectral_loss == "bands":
+        return BandFilterLoss()
+    return (
+        SpectralLoss(wanted.loss_modes) if wanted.spectral_loss == "eigenbasis" else ChebyshevSpectralLoss()
+    )
 
 
 def _fit_base(
@@ -212,8 +223,8 @@ def _fit_base(
         settings=asdict(config),
         **options,
     )
-    about = _about(config, config.control_start if name == "control" else config.start)
-    return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=about)
+    known = about(config, config.control_start if name == "control" else config.start)
+    return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=known)
 
 
 def _schedule(settings: FitConfig, weight_decay: float) -> Schedule:
@@ -268,27 +279,3 @@ def _rigno(base: object, config: ExperimentConfig) -> RIGNO:
             f"`{config.name}` should start from a RIGNO, got {type(base).__name__}: train a base first."
         )
     return base
-
-
-def _about(config: ExperimentConfig, start: str) -> dict[str, Any]:
-    return {
-        "config": asdict(config),
-        "start": describe(start)["about"] if start else None,
-        "trajectory_base_seeds": [one.seed for one in all_sets(config.data)],
-        "commit": _commit(),
-        "torch_threads": torch.get_num_threads(),
-    }
-
-
-def _commit() -> str:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parent,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()

@@ -1,0 +1,39 @@
+"""Where a result comes from: config, seeds, commit."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from irno_graph.experiments.config import ExperimentConfig, all_sets
+from irno_graph.refine.storage import describe
+
+
+def about(config: ExperimentConfig, start: str) -> dict[str, Any]:
+    """What a model file keeps of its training."""
+    return {
+        "config": asdict(config),
+        "start": describe(start)["about"] if start else None,
+        "trajectory_base_seeds": [one.seed for one in all_sets(config.data)],
+        "commit": commit(),
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def commit() -> str:
+    """The commit of the package, "unknown" outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
