@@ -57,6 +57,7 @@ def degree_energy(field: Tensor, grid: SphereGrid = "equiangular", *, degrees: i
             f"`degrees` should be in 1..{most}, whose squares {latitudes} x {longitudes} points of the grid "
             f"'{grid}' integrate, got {degrees}."
         )
+    _harmonics()
     transform = _transform(latitudes, longitudes, degrees or most, grid, str(field.device))
     square = transform(field.movedim(-1, -3)).abs().square()  # [..., channels, degrees, orders]
     both = 2 * square.sum(dim=-1) - square[..., 0]  # orders -m and m
@@ -72,7 +73,7 @@ def spherical_fno(
     hidden: int = 64,
     layers: int = 4,
 ) -> nn.Module:
-    """The spherical Fourier neural operator of torch-harmonics, `[batch, in_channels, nlat, nlon]` -> `[batch, channels, ..]`.
+    """The spherical Fourier neural operator of torch-harmonics, on fields `[batch, channels, nlat, nlon]`.
 
     All degrees up to nlat - 1 or nlon / 2 - 1 are kept, without coarsening or position embedding, so that it commutes
     with turns of the grid about its poles [Bonev et al. 2023, arXiv 2306.03838].
