@@ -106,6 +106,10 @@ def checked_axes(shape: Any, extent: Any, period: Any, centred: bool) -> list[Ax
         length is None or abs(length - side) < 1e-12 * side
         for length, side in zip(lengths, sides, strict=True)
     )
+    if any(count < 3 for count, length in zip(counts, lengths, strict=True) if length is not None):
+        raise ValueError(
+            f"`shape` should be at least 3 where an axis is periodic, got {shape} with {lengths}."
+        )
     if not fits:
         raise ValueError(f"`period` should hold None or the extent of its axis, got {lengths} with {sides}.")
     return [
