@@ -9,13 +9,15 @@ from typing import Annotated, Literal
 import typer
 
 from irno_graph.cli.console import say_files, stage
+from irno_graph.cli.data_info import info
 
-app = typer.Typer(help="Generate data.")
+app = typer.Typer(help="Generate data, and look at other people's.")
+app.command("info")(info)
 
 
 @app.callback()
 def data() -> None:
-    """Generate data."""
+    """Generate data, and look at other people's."""
 
 
 Out = Annotated[Path, typer.Option(help="File to write (.nc).")]

@@ -1,6 +1,22 @@
-"""Readers of other people's gridded data."""
+"""Readers of other people's gridded data; `open_data` picks the one for a file or folder."""
 
+from irno_graph.data.readers.darcy import DarcyFile
+from irno_graph.data.readers.detect import layout_of, open_data
+from irno_graph.data.readers.latlon import LatLonFile
+from irno_graph.data.readers.poseidon import PoseidonData
+from irno_graph.data.readers.rigno import RignoFile
 from irno_graph.data.readers.source import FieldSource, as_trajectories, sampled_moments
 from irno_graph.data.readers.well import WellData
 
-__all__ = ["FieldSource", "WellData", "as_trajectories", "sampled_moments"]
+__all__ = [
+    "DarcyFile",
+    "FieldSource",
+    "LatLonFile",
+    "PoseidonData",
+    "RignoFile",
+    "WellData",
+    "as_trajectories",
+    "layout_of",
+    "open_data",
+    "sampled_moments",
+]

@@ -62,16 +62,17 @@ def as_trajectories(
     return source.read(part, times), source.graph()
 
 
-def sampled_moments(source: FieldSource, samples: int = 16) -> Moments:
-    """Moments per channel of `samples` samples spread evenly over the data, read one after the other.
+def sampled_moments(source: FieldSource, samples: int = 16, *, snapshots: int = 16) -> Moments:
+    """Moments per channel of `samples` samples at `snapshots` times at most, spread evenly, one in memory at once.
 
     Raises:
-        ValueError: if `samples` is not positive, or a sample cannot be read.
+        ValueError: if `samples` or `snapshots` is not positive, or a sample cannot be read.
     """
-    if samples < 1:
-        raise ValueError(f"`samples` should be at least 1, got {samples}: 16 is the default.")
+    if samples < 1 or snapshots < 1:
+        raise ValueError(f"`samples` and `snapshots` should be at least 1, got {samples} and {snapshots}.")
+    times = slice(None, None, -(-len(source.times) // snapshots))
     chosen = np.unique(np.linspace(0, len(source) - 1, min(samples, len(source))).round().astype(int))
-    return Moments.of(source.read(int(index)) for index in chosen)
+    return Moments.of(source.read(int(index), times) for index in chosen)
 
 
 def rows_of(index: int | slice, count: int, *, what: str, path: Path) -> range:

@@ -105,7 +105,7 @@ def test_grids_that_are_known_get_their_quadrature(tmp_path: Path) -> None:
         graph = LatLonFile(write_latlon(tmp_path / "a.nc", lat, EAST)).graph()
         assert graph.key() == Graph.from_sphere(len(lat), 16, grid=kind).key()
     graph = LatLonFile(write_latlon(tmp_path / "a.nc", CENTRED, EAST)).graph()
-    assert "sphere_grid" not in graph
+    assert not graph.sphere_grid
     assert float(graph.mass.sum()) == pytest.approx(4 * math.pi, rel=1e-12)
 
 

@@ -1,0 +1,106 @@
+"""Which layout a file or folder has, from what is in it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from irno_graph.data.readers.darcy import DarcyFile
+from irno_graph.data.readers.hdf5 import opened
+from irno_graph.data.readers.latlon import NAMES, LatLonFile
+from irno_graph.data.readers.netcdf import CLASSIC, variables_of
+from irno_graph.data.readers.poseidon import CHANNELS, PoseidonData, poseidon_files
+from irno_graph.data.readers.rigno import RignoFile
+from irno_graph.data.readers.source import FieldSource
+from irno_graph.data.readers.well import SPLITS, SUFFIXES, WellData
+from irno_graph.files import MissingFileError
+
+READERS: Mapping[str, Any] = {
+    "well": WellData,
+    "poseidon": PoseidonData,
+    "darcy": DarcyFile,
+    "latlon": LatLonFile,
+    "rigno": RignoFile,
+}
+KNOWN = (
+    "the Well's .hdf5 (groups dimensions and t0_fields) or a folder of them",
+    "Poseidon's .nc (`data` or `velocity` [n, times, variables, cells, cells]) or a folder of data_0.nc and so on",
+    "neuraloperator's Darcy .pt (x and y)",
+    "NetCDF on latitudes and longitudes",
+    "RIGNO's .nc (u and x)",
+)
+
+
+def open_data(path: str | os.PathLike[str], **options: Any) -> FieldSource:
+    """The reader of the file or folder at `path`, chosen by its content; `options` go to that reader.
+
+    Raises:
+        ValueError: for a missing path, a layout that is not known, or what the reader refuses.
+        TypeError: for an option that the reader does not have.
+    """
+    source: FieldSource = READERS[layout_of(path)](path, **options)
+    return source
+
+
+def layout_of(path: str | os.PathLike[str]) -> str:
+    """One of `READERS`, from the names of a folder's files or the first bytes and names inside a file.
+
+    Raises:
+        ValueError: for a missing path, a damaged file, or a layout that is not known.
+    """
+    found = Path(path)
+    if found.is_dir():
+        return _layout_of_folder(found)
+    if not found.is_file():
+        raise MissingFileError(f"`{found}` should be a file or a folder, found nothing: check the path.")
+    with found.open("rb") as stream:
+        start = stream.read(8)
+    if start[:4] in CLASSIC:
+        with variables_of(found) as variables:
+            names, groups = set(variables), set[str]()
+    elif start == b"\x89HDF\r\n\x1a\n":
+        with opened(found) as file:
+            names = set(file)
+            groups = {name for name in names if hasattr(file[name], "keys")}
+    elif zipfile.is_zipfile(found):
+        return _layout_of_zip(found)
+    else:
+        raise _unknown(found, f"a file that begins with {start!r}")
+    if {"dimensions", "t0_fields"} <= groups:
+        return "well"
+    if all(any(name in names for name in NAMES[what]) for what in ("latitude", "longitude")):
+        return "latlon"
+    if {"u", "x"} <= names:
+        return "rigno"
+    if names & set(CHANNELS):
+        return "poseidon"
+    raise _unknown(found, f"{', '.join(sorted(names)[:12]) or 'nothing'} inside")
+
+
+def _layout_of_folder(folder: Path) -> str:
+    places = [folder, *(folder / split for split in SPLITS), *(folder / "data" / split for split in SPLITS)]
+    if any(next(place.glob(f"*{suffix}"), None) for place in places for suffix in SUFFIXES):
+        return "well"
+    names = sorted(entry.name for entry in folder.iterdir())
+    if any(name.endswith(".nc") for name in names):
+        poseidon_files(folder)
+        return "poseidon"
+    raise _unknown(folder, f"a folder of {', '.join(names[:12]) or 'nothing'}")
+
+
+def _layout_of_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"`{path}` should be a sound archive, got: {error}: fetch it again.") from error
+    if any(name.endswith("data.pkl") for name in names):
+        return "darcy"
+    raise _unknown(path, f"an archive of {', '.join(names[:12]) or 'nothing'}")
+
+
+def _unknown(path: Path, what: str) -> ValueError:
+    return ValueError(f"`{path}` should have a known layout, got {what}. Known are: {'; '.join(KNOWN)}.")
