@@ -16,8 +16,8 @@ from irno_graph.correctors.options import Options
 class SpectralConvolution(nn.Module):
     """v^(k) <- R(k) v^(k) for |k_a| < modes along each axis, 0 beyond: a convolution with a smooth kernel.
 
-    On an axis that is not periodic, v is continued evenly before, so that it has no jump there; k then counts half
-    waves. Modes that the grid does not resolve, its Nyquist frequency included, are left out, so that the same
+    On an axis that is not periodic, v is continued evenly at its first and last points, so that it has no jump there;
+    k then counts half waves. Modes that the grid does not resolve, its Nyquist frequency included, are left out, so that the same
     weights do the same to band-limited fields on every grid.
 
     Args:
@@ -41,7 +41,7 @@ class SpectralConvolution(nn.Module):
         shape, dtype = field.shape[2:], field.dtype
         field = field.to(self.weight.dtype)  # transforms have no half precision
         for axis, own in enumerate(periodic, start=2):
-            field = field if own else torch.cat([field, field.flip(axis)], dim=axis)
+            field = field if own else torch.cat([field, _inner(field, axis).flip(axis)], dim=axis)
         sizes = field.shape[2:]
         axes = tuple(range(2, field.dim()))
         spectrum = torch.fft.rfftn(field, dim=axes)
@@ -57,6 +57,11 @@ class SpectralConvolution(nn.Module):
         for axis, size in enumerate(shape, start=2):
             value = value.narrow(axis, 0, size)
         return value.to(dtype)
+
+
+def _inner(field: Tensor, axis: int) -> Tensor:
+    """All but the first and the last points."""
+    return field.narrow(axis, 1, field.shape[axis] - 2)
 
 
 def _frequencies(counts: list[int], sizes: torch.Size, modes: int, device: torch.device) -> tuple[Any, Any]:

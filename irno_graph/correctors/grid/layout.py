@@ -11,7 +11,7 @@ from torch import Tensor
 from irno_graph.graph import Graph, graph_list
 from irno_graph.graph.cache import per_graph
 
-SAME = 1e-5  # coordinates that differ by less, in units of the spacing, are the same
+UNEVEN = 1e-3  # by how much spacings may differ, as files in single precision have them
 
 
 class Grids(NamedTuple):
@@ -111,20 +111,20 @@ def _grid(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...], Tensor]:
 def _axis(coordinate: Tensor, length: float | None) -> tuple[int, Tensor]:
     """How many different coordinates there are, and the number of that of each node."""
     ordered, order = coordinate.double().sort()
-    gaps = ordered.diff()
-    least = float(gaps[gaps > 1e-9 * (ordered[-1] - ordered[0])].min()) if ordered[-1] > ordered[0] else 0.0
-    steps = gaps > 0.5 * least if least else torch.zeros_like(gaps, dtype=torch.bool)
-    spacings = gaps[steps]
-    if len(spacings) and float(spacings.max() - spacings.min()) > SAME * least * (len(spacings) + 1):
+    extent, gaps = float(ordered[-1] - ordered[0]), ordered.diff()
+    steps = gaps > 0.5 * extent / len(ordered)  # a grid has fewer points along an axis than nodes
+    count = int(steps.sum()) + 1
+    spacing = extent / max(count - 1, 1)
+    if count > 1 and float((gaps[steps] - spacing).abs().max()) > UNEVEN * spacing:
         raise ValueError(
-            f"`graph` should be a regular grid for this corrector, got spacings from {float(spacings.min()):.3g} to "
-            f"{float(spacings.max()):.3g}: make it with `Graph.from_grid`, or use a corrector by message passing."
+            "`graph` should be a regular grid for this corrector, got spacings from "
+            f"{float(gaps[steps].min()):.3g} to {float(gaps[steps].max()):.3g}: make it with `Graph.from_grid`, or "
+            "use a corrector by message passing."
         )
-    count = len(spacings) + 1
-    if length is not None and abs(count * least - length) > SAME * count * length:
+    if count > 1 and length is not None and abs(count * spacing - length) > UNEVEN * spacing:
         raise ValueError(
-            f"a period should be points times spacing of its axis, {count} * {least:.3g}, got {length}: "
-            "leave out the point that repeats the first."
+            f"a period should be points times spacing of its axis, {count} * {spacing:.3g}, got {length}: "
+            "leave out the points that repeat the first ones."
         )
     index = torch.empty_like(order)
     index[order] = torch.cat([steps.new_zeros(1), steps]).cumsum(0)
