@@ -28,6 +28,7 @@ SOLE_IMPORTERS: dict[str, set[str]] = {
     "torch_geometric": {"graph/pyg.py"},
     "torch_scatter": {"nn/segment.py"},
     "torch_harmonics": {"spectral/sphere.py"},
+    "neuralop": {"bases/neuralop.py"},
 }
 
 

@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from irno_graph.bases import RIGNO, SFNO
+from irno_graph.bases import FNO as FNOBase
+from irno_graph.bases import RIGNO, SFNO, TFNO
 from irno_graph.correctors import (
     FNO,
     ConvNeXt,
@@ -36,8 +37,10 @@ FORMAT = 1
 HEADER = "irno_graph"
 SHIPPED = Path(__file__).parents[1] / "models"
 KINDS: dict[str, Any] = {
+    "FNOBase": FNOBase.from_config,
     "RIGNO": RIGNO.from_config,
     "SFNO": SFNO.from_config,
+    "TFNOBase": TFNO.from_config,
     "EdgeMessagePassing": EdgeMessagePassing.from_config,
     "MessagePassing": MessagePassing.from_config,
     "MultiscaleMessagePassing": MultiscaleMessagePassing.from_config,
@@ -183,7 +186,7 @@ def _described_refinement(model: IRNO) -> dict[str, Any]:
 
 
 def _described(module: nn.Module) -> dict[str, Any]:
-    kind = type(module).__name__
+    kind = getattr(type(module), "kind", type(module).__name__)
     if kind not in KINDS:
         raise StorageError(f"only {sorted(KINDS)} can be saved, got {kind}: save its weights yourself.")
     return {"kind": kind, "config": module.config()}  # type: ignore[operator]
