@@ -1,8 +1,21 @@
 """Base operators: what gives the first estimate h0."""
 
 from irno_graph.bases.callable import Callable, ask, takes
+from irno_graph.bases.grid import GridBase, OnGrid
 from irno_graph.bases.neuralop import FNO, TFNO, FourierDetails
 from irno_graph.bases.rigno import RIGNO
 from irno_graph.bases.sphere import SFNO, SphereBase
 
-__all__ = ["FNO", "RIGNO", "SFNO", "TFNO", "Callable", "FourierDetails", "SphereBase", "ask", "takes"]
+__all__ = [
+    "FNO",
+    "RIGNO",
+    "SFNO",
+    "TFNO",
+    "Callable",
+    "FourierDetails",
+    "GridBase",
+    "OnGrid",
+    "SphereBase",
+    "ask",
+    "takes",
+]
