@@ -2,7 +2,7 @@
 
 A metric takes `(prediction, truth, graph)` with fields `[..., nodes, channels]` and returns `[..., channels]` on one
 graph and `[..., graphs, channels]` on a batch. `chunk_errors` and what follows it are those of RIGNO's authors, without
-masses.
+masses, `official_vrmse` is that of IRNO's.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from irno_graph.graph import Graph, mass_mean
+from irno_graph.graph import Graph, mass_mean, to_grid
 
 TINY = 1e-30
 REFERENCE_TINY = 1e-10
+OFFICIAL_TINY = 1e-7
 
 
 def relative_l2(prediction: Tensor, truth: Tensor, graph: Graph, *, joint: bool = False) -> Tensor:
@@ -37,6 +38,31 @@ def vrmse(prediction: Tensor, truth: Tensor, graph: Graph) -> Tensor:
     error = mass_mean((prediction.double() - exact).square(), graph)
     variance = mass_mean(exact.square(), graph) - mass_mean(exact, graph).square()
     return (error / variance.clamp_min(TINY)).sqrt().to(truth.dtype)
+
+
+def official_vrmse(prediction: Tensor, truth: Tensor, graph: Graph) -> Tensor:
+    """The official code's VRMSE on a grid `[..., nx]`: averages over channels and all axes but the last.
+
+    Its evaluation passes fields `[samples, channels, ny, nx]` to a metric of The Well that takes channels last, so that
+    sqrt(mean (prediction - truth)^2 / (var truth + 1e-7)) has the mean and the variance over (channel, y) and is left
+    for each x. The variance is the unbiased one and masses do not weigh. Its tables hold the mean over samples
+    and x of the finite values, `value[value.isfinite()].mean()`. To compare with its figures; else use `vrmse`.
+    Source: utils/metrics.py of https://github.com/xiaotianliu-dartmouth/Iterative_Refinement_Neural_Operator and
+    the_well.benchmark.metrics.
+
+    Args:
+        prediction: `[..., nodes, channels]`.
+        truth: likewise.
+        graph: made by `Graph.from_grid`, or a batch of grids of one shape, which adds a dimension `graphs` before x.
+
+    Raises:
+        ValueError: if the fields differ in shape, the truth is not finite, or the graph is not a grid.
+    """
+    _check(prediction, truth)
+    field, exact = to_grid(prediction, graph), to_grid(truth, graph)  # [..., channels, *grid]
+    axes = tuple(range(-graph.dim - 1, -1))
+    error = (field - exact).square().mean(dim=axes)
+    return (error / (exact.var(dim=axes) + OFFICIAL_TINY)).sqrt()
 
 
 def _ratio(error: Tensor, size: Tensor, graph: Graph, joint: bool) -> Tensor:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch
@@ -42,6 +43,46 @@ def test_vrmse_of_the_mean_is_one(box):
     truth = torch.randn(box.num_nodes, 1, dtype=torch.float64)
     mean = (box.mass @ truth / box.mass.sum()).expand_as(truth)
     torch.testing.assert_close(metrics.vrmse(mean, truth, box), torch.ones(1).double())
+
+
+def test_official_vrmse_averages_over_channels_and_y():
+    """Entry by entry: per sample and x, over the 3 * 5 values of all channels and y."""
+    graph = Graph.from_grid((5, 4), extent=(1.0, 2.0))
+    truth, prediction = np.random.default_rng(4).standard_normal((2, 6, 3, 5, 4))  # [samples, channels, y, x]
+    expected = np.zeros((6, 4))
+    for sample, column in np.ndindex(6, 4):
+        values, exact = (
+            [field[sample, c, y, column] for c in range(3) for y in range(5)] for field in (prediction, truth)
+        )
+        mean = sum(exact) / 15
+        variance = sum((value - mean) ** 2 for value in exact) / 14
+        squares = sum((value - other) ** 2 for value, other in zip(values, exact, strict=True)) / 15
+        expected[sample, column] = (squares / (variance + 1e-7)) ** 0.5
+    estimate, target = (
+        torch.from_numpy(field.reshape(6, 3, 20).swapaxes(1, 2)) for field in (prediction, truth)
+    )
+    torch.testing.assert_close(metrics.official_vrmse(estimate, target, graph), torch.from_numpy(expected))
+    batch = Batch.from_data_list([graph, graph])
+    twice = metrics.official_vrmse(
+        torch.cat([estimate, estimate], dim=-2), torch.cat([target, target], dim=-2), batch
+    )
+    torch.testing.assert_close(twice, torch.from_numpy(expected)[:, None].expand(6, 2, 4))
+
+
+def test_official_vrmse_in_space_leaves_x():
+    """The average is over channels, z and y: of a truth of equal channels, over 24 values of which 12 differ."""
+    graph = Graph.from_grid((3, 4, 5))
+    truth = torch.randn(60, 1, dtype=torch.float64)
+    error = metrics.official_vrmse(1.5 * truth.expand(60, 2), truth.expand(60, 2), graph)
+    columns = truth.view(12, 5)
+    expected = 0.25 * columns.square().sum(dim=0) / (columns.var(dim=0, correction=0) * 24 / 23 + 1e-7) / 12
+    torch.testing.assert_close(error.square(), expected)
+
+
+def test_official_vrmse_is_for_grids(box):
+    field = torch.randn(box.num_nodes, 1)
+    with pytest.raises(ValueError, match="should be a grid"):
+        metrics.official_vrmse(field, field, box)
 
 
 @pytest.mark.parametrize("metric", [*RELATIVE, metrics.vrmse])

@@ -10,8 +10,7 @@ from torch_geometric.data import Batch
 from irno_graph.correctors.grid.blocks import Convolution, doubled, halved, padded
 from irno_graph.correctors.grid.fno import SpectralConvolution
 from irno_graph.correctors.grid.layout import layout_of
-from irno_graph.graph import Graph
-from irno_graph.graph.grid_fields import to_grid
+from irno_graph.graph import Graph, to_grid
 from irno_graph.mesh import Mesh, periodic_box
 from irno_graph.nn.messages import Messages, mean_messages
 from irno_graph.nn.pieces import ordered_edges
