@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from dataclasses import dataclass
-from math import prod
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from irno_graph.graph import Graph
+from irno_graph.graph import Graph, graph_list
+from irno_graph.graph.grid_fields import common_shape, to_grid, to_nodes
 from irno_graph.nn.fields import check_field
-
-PADDING = 0.125  # of the grid, at each end of an axis that is not periodic
 
 
 @dataclass(frozen=True)
@@ -26,25 +24,29 @@ class FourierDetails:
         lifting: width of the pointwise networks at both ends; None for twice the hidden channels.
         mixing: whether a pointwise network follows each Fourier layer (version 2 of neuraloperator); version 0.3, with
             which the models of The Well were trained, has none.
+        padding: zeros along axes that are not periodic, as a part of the grid; the Fourier transform wraps.
+        turned: whether the network sees the axes x first, (nx, ny); else as in (ny, nx).
     """
 
     positions: bool | None = None
     lifting: int | None = None
     mixing: bool = True
+    padding: float = 0.125
+    turned: bool = False
 
 
 class FNO(nn.Module):
     """The Fourier neural operator of neuraloperator as a base on grids of one, two or three dimensions.
 
-    Fields are padded with zeros by an eighth of the grid along axes that are not periodic, since the Fourier transform
-    wraps; never along periodic ones. The weights do not depend on the resolution. Spectral products are in single
-    precision. It works on the values as they are given: `Standardised` gives it physical units.
+    Fields are padded with zeros along axes that are not periodic, never along periodic ones. The weights do not depend
+    on the resolution. Spectral products are in single precision. It works on the values as they are given:
+    `Standardised` gives it physical units.
 
     Args:
         in_channels: of x.
         channels: of h0.
         graph: a graph of `Graph.from_grid`, for its dimension and periodic axes.
-        modes: Fourier modes kept per axis, one number or one for each, the slowest axis first.
+        modes: Fourier modes kept per axis, one number or one for each, as the network sees the axes.
         hidden: channels within.
         layers: Fourier layers.
         details: see `FourierDetails`.
@@ -92,9 +94,15 @@ class FNO(nn.Module):
                 "make another for this graph."
             )
         check_field(x, graph, self.in_channels, "x")
-        rows = graph.to_original(x).reshape(-1, *shape, self.in_channels)  # [batch, *grid, in_channels]
-        value = self.network(rows.movedim(-1, 1)).movedim(1, -1)  # [batch, *grid, channels]
-        return graph.from_original(value.reshape(*x.shape[:-2], prod(shape), self.channels))
+        values = to_grid(x, graph)
+        axes = tuple(range(-len(shape), 0))
+        flat = values.reshape(-1, self.in_channels, *shape)  # [batch, in_channels, *grid]
+        if self.details.turned:
+            flat = flat.movedim(axes, axes[::-1])
+        found = self.network(flat)
+        if self.details.turned:
+            found = found.movedim(axes, axes[::-1])
+        return to_nodes(found.reshape(*values.shape[: -1 - len(shape)], *found.shape[1:]), graph)
 
     def config(self) -> dict[str, Any]:
         """What `from_config` needs."""
@@ -123,7 +131,9 @@ class FNO(nn.Module):
         details = self.details
         lifting = 2 * self.hidden if details.lifting is None else details.lifting
         positions = not all(self.periodic) if details.positions is None else details.positions
-        padding = [0.0 if closed else PADDING for closed in self.periodic]
+        padding = [0.0 if closed else details.padding for closed in self.periodic]
+        if details.turned:
+            padding.reverse()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # neuraloperator's own, at its import and of factorised weights
             try:
@@ -192,14 +202,14 @@ class TFNO(FNO):
 
 
 def _grid_of(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """Points along each axis of a graph of `Graph.from_grid` and whether it is periodic, the slowest first."""
-    shape = graph.grid_shape
-    if shape is None or isinstance(shape, list):
+    """Points along each axis of a grid, or of each grid of a batch, and whether it is periodic, the slowest first."""
+    grids = {(common_shape(part), part.period) for part in graph_list(graph)}
+    if len(grids) > 1:
         raise ValueError(
-            "`graph` should be one grid, from `Graph.from_grid`: samples of it are leading dimensions."
+            f"a batch should hold grids of one shape and period, got {len(grids)}: batch them apart."
         )
-    lengths = graph.period or (None,) * len(shape)
-    return tuple(shape), tuple(length is not None for length in reversed(lengths))
+    shape, period = grids.pop()
+    return shape, tuple(length is not None for length in reversed(period or (None,) * len(shape)))
 
 
 def _drop_description(module: nn.Module, state: dict[str, Any], prefix: str, local: Any) -> None:

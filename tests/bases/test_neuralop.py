@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Batch
 
 import irno_graph as ig
 from irno_graph.bases.neuralop import FourierDetails
@@ -85,6 +86,28 @@ def test_padding_is_along_open_axes_only(period):
     open_axis = 0 if period[1] is None else 1  # rows are y
     assert commutes(1 - open_axis)
     assert not commutes(open_axis)
+
+
+def test_a_turned_network_sees_x_first():
+    """On the transposed grid with transposed modes it is the same network."""
+    graph, across = (Graph.from_grid(shape, period=(1.0, 1.0)) for shape in ((8, 12), (12, 8)))
+    turned = ig.bases.FNO(1, 1, graph, modes=(6, 4), hidden=4, layers=2, details=FourierDetails(turned=True))
+    plain = ig.bases.FNO(1, 1, across, modes=(6, 4), hidden=4, layers=2)
+    plain.load_state_dict(turned.state_dict())
+    x = torch.randn(2, 8, 12, 1)
+    expected = plain(x.transpose(1, 2).flatten(1, 2), across).unflatten(1, (12, 8)).transpose(1, 2)
+    torch.testing.assert_close(turned(x.flatten(1, 2), graph).unflatten(1, (8, 12)), expected)
+
+
+def test_a_batch_of_grids_gives_what_each_gives():
+    graph = Graph.from_grid((6, 8), period=(1.0, 1.0))
+    base = ig.bases.FNO(1, 2, graph, modes=4, hidden=4, layers=1)
+    x = torch.randn(3, 48, 1)
+    together = base(x.flatten(0, 1), Batch.from_data_list([graph] * 3))
+    torch.testing.assert_close(together.unflatten(0, (3, 48)), base(x, graph))
+    other = Graph.from_grid((8, 6), period=(1.0, 1.0))
+    with pytest.raises(ValueError, match="one shape and period"):
+        base(x[:2].flatten(0, 1), Batch.from_data_list([graph, other]))
 
 
 def test_positions_are_given_where_an_axis_is_open_unless_told():
