@@ -10,11 +10,13 @@ import typer
 from irno_graph.cli import (
     bench,
     cache,
+    calibrate,
     certify,
     convert,
     data,
     demo,
     evaluate,
+    experiment,
     meshes,
     rollout,
     train,
@@ -33,8 +35,10 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
 app.command("certify")(certify.certify)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(meshes.app, name="mesh")
 app.add_typer(convert.app, name="convert")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(cache.app, name="cache")
 app.command("bench", context_settings=bench.SETTINGS)(bench.bench)
 app.command("version")(version.version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,6 +15,7 @@ from irno_graph.bases.rigno import Stepper
 from irno_graph.data.flows import FLOWS
 from irno_graph.files import existing_file
 
+C = TypeVar("C")
 LOSSES = ("eigenbasis", "chebyshev", "bands")
 
 
@@ -82,6 +84,7 @@ class CorrectorConfig:
     hidden: int = 64
     layers: int = 1
     levels: int = 4
+    edge_hidden: int = 8  # numbers that a layer makes of an edge's geometry
     modes: int = 128  # of the spectral filters; 0 for none
     steps: int = 4
     alpha: float = 0.25
@@ -123,9 +126,21 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         ConfigError: naming the file and the key that is unknown or has a wrong type or an impossible value.
         MissingFileError: if there is no file.
     """
+    config, file = read_structured(path, ExperimentConfig)
+    _check(config, file)
+    return config
+
+
+def read_structured(path: str | os.PathLike[str], kind: type[C]) -> tuple[C, Path]:
+    """A YAML file as a dataclass, and its path.
+
+    Raises:
+        ConfigError: naming the file and the key that is unknown or has a wrong type.
+        MissingFileError: if there is no file.
+    """
     file: Path = existing_file(path)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), OmegaConf.load(file))
+        merged = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.load(file))
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "?"
@@ -135,9 +150,8 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         raise ConfigError(
             f"`{file}` should be a YAML mapping, got: {' '.join(str(error).split())}"
         ) from error
-    assert isinstance(config, ExperimentConfig)
-    _check(config, file)
-    return config
+    assert isinstance(config, kind)
+    return config, file
 
 
 def all_sets(data: DataConfig) -> list[SetConfig]:
@@ -160,7 +174,15 @@ def _check(config: ExperimentConfig, file: Path) -> None:
         "corrector.truncate": (config.corrector.truncate >= 1, "1 or more"),
         "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
     }
-    for name in ("single_steps", "past_steps", "beta_spectral", "beta_fp", "beta_jacobian", "beta_norm"):
+    for name in (
+        "edge_hidden",
+        "single_steps",
+        "past_steps",
+        "beta_spectral",
+        "beta_fp",
+        "beta_jacobian",
+        "beta_norm",
+    ):
         wanted[f"corrector.{name}"] = (getattr(config.corrector, name) >= 0, "0 or more")
     counts = {
         "base": ("hidden", "processor_steps", "draws"),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from irno_graph.bases.rigno import RIGNO, Architecture
-from irno_graph.correctors import MultiscaleMessagePassing
+from irno_graph.correctors import MultiscaleMessagePassing, Options
 from irno_graph.experiments.config import (
     ConfigError,
     CorrectorConfig,
@@ -129,7 +129,13 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     sets += more
     wanted = config.corrector
     corrector = MultiscaleMessagePassing(
-        4, 4, hidden=wanted.hidden, layers=wanted.layers, levels=wanted.levels, modes=wanted.modes
+        4,
+        4,
+        hidden=wanted.hidden,
+        layers=wanted.layers,
+        levels=wanted.levels,
+        modes=wanted.modes,
+        options=Options(edge_hidden=wanted.edge_hidden),
     )
     begun = _begun(config)
     if begun is not None:
@@ -261,7 +267,7 @@ def _take_over(corrector: MultiscaleMessagePassing, begun: IRNO, config: Experim
     except RuntimeError as error:
         raise ConfigError(
             f"the corrector in `{config.start}` should have the sizes that `corrector` gives "
-            f"(hidden, layers, levels, modes): {str(error).splitlines()[1].strip()}"
+            f"(hidden, layers, levels, edge_hidden, modes): {str(error).splitlines()[1].strip()}"
         ) from error
 
 

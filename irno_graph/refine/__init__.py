@@ -8,7 +8,7 @@ from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO
 from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes, refine
 from irno_graph.refine.scaling import Scaling
-from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic, Schedule
+from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic, Schedule, check_alpha
 from irno_graph.refine.solvers import Aitken, Anderson, Plain, Solver
 from irno_graph.refine.space import Space
 from irno_graph.refine.storage import load, save
@@ -34,6 +34,7 @@ __all__ = [
     "Status",
     "Verdict",
     "certify",
+    "check_alpha",
     "choose_alpha",
     "finite_samples",
     "implicit_limit",

@@ -99,7 +99,7 @@ def rollout_figure(
     if not shown:
         raise ValueError(f"`rows` should name time steps 0..{len(times) - 1}, got {list(rows)}.")
     points, triangles, source = drawn_triangles(mesh)
-    figure = _figure(11.0, 1.95 * len(shown) + 0.3)
+    figure = plain_figure(11.0, 1.95 * len(shown) + 0.3)
     axes = figure.subplots(len(shown), 6, squeeze=False, width_ratios=[1, 1, 1, 0.05, 1, 1])
     for gap in axes[:, 3]:
         gap.set_axis_off()
@@ -145,7 +145,7 @@ def error_figure(result: Mapping[str, Any]) -> Figure:
         ImportError: if matplotlib is missing.
     """
     groups = result["groups"]
-    figure = _figure(3.0 * len(groups), 3.1)
+    figure = plain_figure(3.0 * len(groups), 3.1)
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     steps = np.arange(1, int(result["time_steps"]) + 1)
     for axis, (group, entry) in zip(panels, groups.items(), strict=True):
@@ -184,7 +184,7 @@ def training_figure(
 
     colours = (GREY, BLUE, GREEN, ORANGE, PURPLE)
     read = {label: {name: _curve(path, name) for name in CURVES} for label, path in runs.items()}
-    figure = _figure(8.4, 3.2)
+    figure = plain_figure(8.4, 3.2)
     for axis, (name, title) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         for place, (label, curves) in enumerate(read.items()):
             (steps, values), colour = curves[name], colours[place % len(colours)]
@@ -233,7 +233,8 @@ def drawn_triangles(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(points), np.concatenate(blocks), np.concatenate(shown)
 
 
-def _figure(width: float, height: float) -> Figure:
+def plain_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
