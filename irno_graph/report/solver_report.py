@@ -98,7 +98,7 @@ def _certificates(result: Mapping[str, Any], roles: Sequence[str], picture: Path
         own = result[role]["certificates"]
         yield (
             f"\n{ROLES[role].capitalize()}: bias |Phi(x, y)| against the smallest error min_k |e_k| of 8 K steps, "
-            f"{own['samples']} samples: Pearson r = {own['pearson']:.3f}.\n"
+            f"{own['samples']} samples: Pearson r = {_correlation(own)}.\n"
         )
     yield f"\n![bias against smallest error]({picture.name})\n"
 
@@ -228,7 +228,7 @@ def bias_figure(found: Mapping[str, Any]) -> Figure:
         figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
     ):
         axis.scatter(own["bias"], own["smallest_error"], s=10, color=BLUE, linewidths=0, alpha=0.6)
-        axis.set(title=f"{ROLES[role]}: r = {own['pearson']:.3f}", xlabel="bias |Phi(x, y)|")
+        axis.set(title=f"{ROLES[role]}: r = {_correlation(own)}", xlabel="bias |Phi(x, y)|")
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0)
     figure.axes[0].set_ylabel("smallest error")
@@ -281,6 +281,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _number(values: Sequence[float | None]) -> str:
     known = [np.inf if value is None else value for value in values]
     return f"{np.median(known):.3g}"
+
+
+def _correlation(own: Mapping[str, Any]) -> str:
+    return "-" if own["pearson"] is None else f"{own['pearson']:.3f}"
 
 
 def _percent(share: float) -> str:

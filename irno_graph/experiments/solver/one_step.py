@@ -60,8 +60,10 @@ def errors(model: IRNO, samples: Samples, steps: int, chunk: int = 16) -> Tensor
     return torch.cat(found, dim=1)
 
 
-def pearson(first: Tensor, second: Tensor) -> float:
-    """Pearson's correlation of two vectors."""
+def pearson(first: Tensor, second: Tensor) -> float | None:
+    """Pearson's correlation of two vectors; None where one of them is constant."""
+    if not bool(first.std() > 0) or not bool(second.std() > 0):
+        return None
     return float(np.corrcoef(first.numpy(), second.numpy())[0, 1])
 
 
