@@ -56,7 +56,7 @@ class DarcyFile:
         self.path = existing_file(path)
         if not unpickle:
             raise ValueError(
-                f"`{path}` holds a pickle: pass `unpickle=True` if you know where it comes from."
+                f"`{path}` holds a pickle: pass `unpickle=True` (--unpickle) if you know where it comes from."
             )
         self._permeability, self._pressure = (_planes(value, self.path) for value in _loaded(self.path))
         if self._permeability.shape != self._pressure.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,15 @@ def opened(path: Path) -> Iterator[h5py.File]:
     Raises:
         ValueError: if the file, or a part of it that is asked for, is damaged or not HDF5.
     """
+    with refusing_damage(path), h5py.File(path, "r") as file:
+        yield file
+
+
+@contextmanager
+def refusing_damage(path: Path) -> Iterator[None]:
+    """Turns what the library says of a damaged file into a ValueError that names it."""
     try:
-        with h5py.File(path, "r") as file:
-            yield file
+        yield
     except (OSError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise ValueError(
             f"`{path}` should be a sound HDF5/NetCDF4 file, got: {error}: fetch it again."
@@ -43,6 +50,44 @@ def array_in(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
     return found
 
 
+def read_part(stored: h5py.Dataset, index: tuple[slice | int, ...] = ()) -> np.ndarray:
+    """`stored[index]`, where all of it was written.
+
+    HDF5 answers with a fill value for a chunk that was never written, as in a file whose writer was stopped.
+
+    Args:
+        stored: the dataset.
+        index: entries of the first axes, slices running forwards.
+
+    Raises:
+        OSError: if the part cannot be read, or some of it was never written.
+    """
+    if stored.is_virtual or stored.external or 0 in stored.shape:
+        return np.asarray(stored[index])
+    if stored.chunks is None:
+        if stored.id.get_storage_size() == 0:
+            raise OSError(f"{stored.name} was never written")
+        return np.asarray(stored[index])
+    entries = (*index, *[slice(None)] * (stored.ndim - len(index)))
+    starts = [
+        _chunk_starts(entry, count, size)
+        for entry, count, size in zip(entries, stored.shape, stored.chunks, strict=True)
+    ]
+    for corner in itertools.product(*starts):
+        if stored.id.get_chunk_info_by_coord(corner).byte_offset is None:
+            raise OSError(f"the chunk at {list(corner)} of {stored.name} was never written")
+    return np.asarray(stored[index])
+
+
+def _chunk_starts(entry: slice | int, count: int, size: int) -> list[int]:
+    rows = range(*entry.indices(count)) if isinstance(entry, slice) else range(entry, entry + 1)
+    if not rows:
+        return []
+    if rows.step >= size:
+        return sorted({row // size * size for row in rows})
+    return list(range(rows[0] // size * size, rows[-1] + 1, size))
+
+
 def vector_in(group: h5py.Group, name: str, path: Path, *, least: int = 1) -> np.ndarray:
     """The dataset `name` as a finite vector, float64.
 
@@ -54,7 +99,7 @@ def vector_in(group: h5py.Group, name: str, path: Path, *, least: int = 1) -> np
         raise ValueError(
             f"`{path}`: {found.name} should be a vector of at least {least}, got shape {list(found.shape)}."
         )
-    values = np.asarray(found[()], dtype=np.float64)
+    values = read_part(found).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"`{path}`: {found.name} should be finite, got NaN or infinite values.")
     return values

@@ -86,7 +86,7 @@ class LatLonFile:
             self.time_units = units_of(found[names["time"]]) if names["time"] else ""
             self.times = values.get("time", np.zeros(1))
             self.levels = values.get("level", np.zeros(0))
-            self.grid = LatLonGrid.of(values["latitude"], values["longitude"])
+            self.grid = self._grid(values["latitude"], values["longitude"])
             self._sizes = {what: len(numbers) for what, numbers in values.items()}
             self._all, skipped = self._listed(found, names, variables, self._chosen(levels))
         self._fields = [channel for channel in self._all if "time" in channel.dims]
@@ -140,12 +140,18 @@ class LatLonFile:
         kept = [dim for dim in channel.dims if dim in ("latitude", "longitude")]
         return self.grid.flatten(values if kept[0] == "latitude" else values.swapaxes(-1, -2))
 
+    def _grid(self, latitude: np.ndarray, longitude: np.ndarray) -> LatLonGrid:
+        try:
+            return LatLonGrid.of(latitude, longitude)
+        except ValueError as error:
+            raise ValueError(f"`{self.path}`: {error}") from error
+
     def _coordinate(self, variable: Variable) -> np.ndarray:
         if len(variable.shape) != 1 or not 1 <= variable.shape[0] < 2**31:
             raise ValueError(
                 f"`{self.path}`: {variable.dims} should be a vector, got shape {list(variable.shape)}."
             )
-        values = variable.physical(slice(None))
+        values = variable.physical()
         if not np.isfinite(values).all():
             raise ValueError(f"`{self.path}`: coordinate {variable.dims[0]} should be finite.")
         return values

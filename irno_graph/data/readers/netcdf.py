@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from scipy.io import netcdf_file
 
-from irno_graph.data.readers.hdf5 import opened, words
+from irno_graph.data.readers.hdf5 import opened, read_part, words
 
 CLASSIC = (b"CDF\x01", b"CDF\x02")
 
@@ -31,9 +31,9 @@ class Variable:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     attributes: dict[str, Any]
-    read: Callable[[Any], np.ndarray]
+    read: Callable[[tuple[slice | int, ...]], np.ndarray]
 
-    def physical(self, index: Any) -> np.ndarray:
+    def physical(self, index: tuple[slice | int, ...] = ()) -> np.ndarray:
         """The numbers of `index`, unpacked by scale_factor and add_offset; NaN where they are missing."""
         stored = self.read(index)
         missing = np.zeros(stored.shape, dtype=bool)
@@ -77,7 +77,7 @@ def _hdf5_variable(stored: h5py.Dataset) -> Variable:
         for name in ("_FillValue", "missing_value", "scale_factor", "add_offset", "units")
         if name in stored.attrs
     }
-    return Variable(labels, stored.shape, attributes, lambda index: np.asarray(stored[index]))
+    return Variable(labels, stored.shape, attributes, lambda index: read_part(stored, index))
 
 
 @contextmanager
@@ -89,8 +89,8 @@ def _classic(path: Path) -> Iterator[dict[str, Variable]]:
             f"`{path}` should be a sound classic NetCDF file, got: {error}: fetch it again."
         ) from error
 
-    def reader(name: str) -> Callable[[Any], np.ndarray]:
-        def read(index: Any) -> np.ndarray:
+    def reader(name: str) -> Callable[[tuple[slice | int, ...]], np.ndarray]:
+        def read(index: tuple[slice | int, ...]) -> np.ndarray:
             copied = np.array(file.variables[name].data[index])
             return copied.astype(copied.dtype.newbyteorder("="))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from irno_graph.data.normaliser import Moments
 from irno_graph.data.readers.flow_axes import continuous, energy_misfit, relative_divergence
 from irno_graph.data.readers.grid import Grid
-from irno_graph.data.readers.hdf5 import array_in, opened
+from irno_graph.data.readers.hdf5 import array_in, opened, read_part
 from irno_graph.data.readers.source import read_rows, rows_of
 from irno_graph.graph import Graph
 
@@ -190,7 +190,7 @@ def _read_part(stored: h5py.Dataset, rows: range, steps: range, path: Path) -> T
     during = slice(steps.start, steps.stop, steps.step)
 
     def load(chosen: range) -> np.ndarray:
-        return np.asarray(stored[chosen.start : chosen.stop : chosen.step, during], dtype=np.float32)
+        return read_part(stored, (slice(chosen.start, chosen.stop, chosen.step), during)).astype(np.float32)
 
     return read_rows(load, rows, path=path, what="record")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from irno_graph.data.normaliser import Moments
-from irno_graph.data.readers.hdf5 import array_in, opened, words
+from irno_graph.data.readers.hdf5 import array_in, opened, refusing_damage, words
 from irno_graph.data.readers.source import rows_of
 from irno_graph.data.trajectories import TrajectoryFile
 from irno_graph.files import existing_file
@@ -37,7 +37,8 @@ class RignoFile:
             shape = array_in(file, "u", self.path).shape
             named = words(file.attrs["channels"]) if "channels" in file.attrs else ()
         count = shape[-1] if shape else 0
-        self.trajectories = TrajectoryFile(self.path, channels=count)
+        with refusing_damage(self.path):
+            self.trajectories = TrajectoryFile(self.path, channels=count)
         known = NAMES[:count] if 4 <= count <= len(NAMES) else tuple(f"u{place}" for place in range(count))
         self.channels = named if len(named) == count else known
         self.times = np.asarray(self.trajectories.times, dtype=np.float64)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from irno_graph.data.readers.grid import Grid, spacing
-from irno_graph.data.readers.hdf5 import array_in, flag, opened, vector_in, words
+from irno_graph.data.readers.hdf5 import array_in, flag, opened, read_part, vector_in, words
 
 GROUPS = ("t0_fields", "t1_fields", "t2_fields")
 KINDS = ("periodic", "wall", "open")
@@ -45,7 +45,7 @@ class Field:
         stored = file[self.group][self.name]
         axes = [rows] * self.by_sample + [steps] * self.by_time
         index = tuple(slice(axis.start, axis.stop, axis.step) for axis in axes)
-        values = np.asarray(stored[index], dtype=np.float32)
+        values = read_part(stored, index).astype(np.float32)
         if not self.by_sample:
             values = values[None]
         if not self.by_time:
@@ -115,7 +115,7 @@ def read_layout(path: Path) -> Layout:
         coordinates = tuple(_coordinate(dimensions, name, path) for name in names)
         boundaries = _boundaries(file, names, path)
         period = tuple(
-            spacing(values, name) * len(values) if boundaries[name] == "periodic" else None
+            _step(values, name, path) * len(values) if boundaries[name] == "periodic" else None
             for name, values in zip(names, coordinates, strict=True)
         )
         times = _times(dimensions, path)
@@ -152,6 +152,13 @@ def _coordinate(dimensions: h5py.Group, name: str, path: Path) -> np.ndarray:
     return values
 
 
+def _step(values: np.ndarray, name: str, path: Path) -> float:
+    try:
+        return spacing(values, name)
+    except ValueError as error:
+        raise ValueError(f"`{path}`: periodic {error}") from error
+
+
 def _centred(coordinates: tuple[np.ndarray, ...], period: tuple[float | None, ...]) -> bool:
     """Whether each coordinate that is not periodic begins at half a step, and one does."""
     closed = [values for values, length in zip(coordinates, period, strict=True) if length is None]
@@ -164,7 +171,7 @@ def _centred(coordinates: tuple[np.ndarray, ...], period: tuple[float | None, ..
 def _times(dimensions: h5py.Group, path: Path) -> np.ndarray:
     stored = array_in(dimensions, "time", path)
     if stored.ndim == 2 and 0 not in stored.shape:  # one row per trajectory
-        first = np.asarray(stored[0], dtype=np.float64)
+        first = read_part(stored, (0,)).astype(np.float64)
         if not np.isfinite(first).all():
             raise ValueError(f"`{path}`: {stored.name} should be finite, got NaN or infinite values.")
         return first

@@ -167,3 +167,21 @@ def test_damage_is_named_and_leaves_the_rest_readable(tmp_path: Path) -> None:
         ValueError, match=r"should hold data \[n, times, 5, cells, cells\], got \[1, 1, 4, 16, 16\]"
     ):
         PoseidonData(write_poseidon(tmp_path / "c.nc", np.ones((1, 1, 4, 16, 16))))
+
+
+def test_a_record_that_was_never_written_is_not_read_as_fill_values(tmp_path: Path) -> None:
+    """As in a file whose writer was stopped: HDF5 itself answers with zeros or 9.97e36."""
+    arrays = states([1, 2, 3], 16)
+    for name, fill in (("zeros.nc", 0.0), ("default.nc", 9.969209968386869e36)):
+        with h5py.File(tmp_path / name, "w") as file:
+            stored = file.create_dataset("data", arrays.shape, "f4", chunks=(1, 1, 5, 16, 16), fillvalue=fill)
+            stored[:2] = arrays[:2]
+            stored[2, 0] = arrays[2, 0]
+        data = PoseidonData(tmp_path / name)
+        assert torch.isfinite(data.read(2, slice(0, 1))).all()
+        with pytest.raises(
+            ValueError, match=r"record 2 of .*chunk at \[2, 1, 0, 0, 0\] of /data was never written"
+        ):
+            data.read()
+        with pytest.raises(ValueError, match="record 2"):
+            data.read(2, slice(2, 3))
