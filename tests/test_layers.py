@@ -29,6 +29,7 @@ SOLE_IMPORTERS: dict[str, set[str]] = {
     "torch_scatter": {"nn/segment.py"},
     "torch_harmonics": {"spectral/sphere.py"},
     "neuralop": {"bases/neuralop.py"},
+    "huggingface_hub": {"bases/the_well.py"},
 }
 
 

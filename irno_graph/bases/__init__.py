@@ -5,6 +5,7 @@ from irno_graph.bases.grid import GridBase, OnGrid
 from irno_graph.bases.neuralop import FNO, TFNO, FourierDetails
 from irno_graph.bases.rigno import RIGNO
 from irno_graph.bases.sphere import SFNO, SphereBase
+from irno_graph.bases.the_well import fetch_the_well, load_the_well
 
 __all__ = [
     "FNO",
@@ -17,5 +18,7 @@ __all__ = [
     "OnGrid",
     "SphereBase",
     "ask",
+    "fetch_the_well",
+    "load_the_well",
     "takes",
 ]

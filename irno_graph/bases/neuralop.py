@@ -99,7 +99,7 @@ class FNO(nn.Module):
         flat = values.reshape(-1, self.in_channels, *shape)  # [batch, in_channels, *grid]
         if self.details.turned:
             flat = flat.movedim(axes, axes[::-1])
-        found = self.network(flat)
+        found = self.network(flat) if self.details.mixing else _unmixed(self.network, flat)
         if self.details.turned:
             found = found.movedim(axes, axes[::-1])
         return to_nodes(found.reshape(*values.shape[: -1 - len(shape)], *found.shape[1:]), graph)
@@ -199,6 +199,26 @@ class TFNO(FNO):
 
     def _network(self, rank: float | None = None) -> nn.Module:
         return super()._network(self.rank)
+
+
+def _unmixed(network: Any, values: Tensor) -> Tensor:
+    """`network(values)` with one activation per Fourier layer, as in version 0.3.
+
+    Version 2 activates before and after the pointwise network that mixes channels, so twice where there is none.
+    """
+    if network.positional_embedding is not None:
+        values = network.positional_embedding(values)
+    values = network.lifting(values)
+    if network.domain_padding is not None:
+        values = network.domain_padding.pad(values)
+    blocks = network.fno_blocks
+    for layer, (convolution, skip) in enumerate(zip(blocks.convs, blocks.fno_skips, strict=True)):
+        values = convolution(values) + skip(values)
+        if layer < len(blocks.convs) - 1:
+            values = network.non_linearity(values)
+    if network.domain_padding is not None:
+        values = network.domain_padding.unpad(values)
+    return network.projection(values)
 
 
 def _grid_of(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...]]:

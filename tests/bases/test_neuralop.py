@@ -65,7 +65,7 @@ def test_a_linear_operator_does_not_depend_on_the_resolution():
     base = ig.bases.FNO(1, 2, coarse, modes=8, hidden=5, layers=2, details=FourierDetails(mixing=False))
     network: Any = base.network
     network.lifting.non_linearity = network.projection.non_linearity = nn.Identity()
-    network.fno_blocks.non_linearity = nn.Identity()
+    network.non_linearity = nn.Identity()
     on_coarse, on_fine = (wave(graph, 2, 1) + 0.5 * wave(graph, 1, -3) for graph in (coarse, fine))
     sampled = base(on_fine, fine).unflatten(0, (24, 24))[::2, ::2].flatten(0, 1)
     torch.testing.assert_close(sampled, base(on_coarse, coarse), rtol=1e-4, atol=1e-5)
