@@ -16,6 +16,9 @@ def train(
     stage: Annotated[
         Literal["base", "corrector", "control", "all"], typer.Option(help="Which part to train.")
     ] = "all",
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value that wins over the file, may be repeated.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Train what an experiment file describes; a run that was cut off goes on where it was."""
@@ -23,9 +26,16 @@ def train(
     from irno_graph.experiments.train import train as run
     from irno_graph.report import training_figure, write_figure
 
-    written = run(config, stage=stage, device=device, report=lambda line: console.print(line, markup=False))
+    changes = tuple(change or ())
+    written = run(
+        config,
+        stage=stage,
+        device=device,
+        changes=changes,
+        report=lambda line: console.print(line, markup=False),
+    )
     files = [("model", path) for path in written]
-    logs = curves(config)
+    logs = curves(config, changes)
     if logs and find_spec("matplotlib") is not None:
         picture = write_figure(training_figure(logs), written[-1].parent / "curves.png")
         files.append(("validation errors", picture))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -113,26 +114,29 @@ class ExperimentConfig:
     seed: int = 0
     threads: int = 0  # 0: what torch chooses
     start: str = ""  # a trained model: its base is the base, training goes on from its corrector
+    base_file: str = ""  # a trained base, where it is not the one in `folder`
     control_start: str = ""  # a trained base that the control goes on from, where it is not the base
     data: DataConfig = field(default_factory=DataConfig)
     base: BaseConfig = field(default_factory=BaseConfig)
     corrector: CorrectorConfig = field(default_factory=CorrectorConfig)
 
 
-def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
-    """Read an experiment file.
+def read_config(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> ExperimentConfig:
+    """Read an experiment file, with changes like "corrector.steps=4".
 
     Raises:
         ConfigError: naming the file and the key that is unknown or has a wrong type or an impossible value.
         MissingFileError: if there is no file.
     """
-    config, file = read_structured(path, ExperimentConfig)
+    config, file = read_structured(path, ExperimentConfig, changes)
     _check(config, file)
     return config
 
 
-def read_structured(path: str | os.PathLike[str], kind: type[C]) -> tuple[C, Path]:
-    """A YAML file as a dataclass, and its path.
+def read_structured(
+    path: str | os.PathLike[str], kind: type[C], changes: Sequence[str] = ()
+) -> tuple[C, Path]:
+    """A YAML file as a dataclass, and its path; a change "key=value" wins over the file.
 
     Raises:
         ConfigError: naming the file and the key that is unknown or has a wrong type.
@@ -140,7 +144,9 @@ def read_structured(path: str | os.PathLike[str], kind: type[C]) -> tuple[C, Pat
     """
     file: Path = existing_file(path)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.load(file))
+        merged = OmegaConf.merge(
+            OmegaConf.structured(kind), OmegaConf.load(file), OmegaConf.from_dotlist(list(changes))
+        )
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "?"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,16 @@ STAGES = ("base", "control", "corrector")  # their order gives each a seed of it
 
 
 def train(
-    config_path: str | os.PathLike[str], *, stage: str = "all", device: str = "cpu", report: Report = print
+    config_path: str | os.PathLike[str],
+    *,
+    stage: str = "all",
+    device: str = "cpu",
+    changes: Sequence[str] = (),
+    report: Report = print,
 ) -> list[Path]:
     """Run a stage of an experiment, or base and corrector ("all"); a run that was cut off goes on.
+
+    Changes like "corrector.steps=4" win over the file.
 
     Returns the model files written: `base.safetensors`, `model.safetensors`, `control.safetensors` in the
     experiment's folder.
@@ -57,7 +64,7 @@ def train(
     Raises:
         ValueError: for a bad config, an unknown stage, or a stage whose base is not there yet.
     """
-    config = read_config(config_path)
+    config = read_config(config_path, changes)
     if stage not in (*STAGES, "all"):
         raise ValueError(f"`stage` should be one of {', '.join(STAGES)} or all, got '{stage}'.")
     usable_device(device)
@@ -76,9 +83,9 @@ def train(
     return [run[name](config, device, report) for name in stages]
 
 
-def curves(config_path: str | os.PathLike[str]) -> dict[str, list[Path]]:
+def curves(config_path: str | os.PathLike[str], changes: Sequence[str] = ()) -> dict[str, list[Path]]:
     """For each stage that has been validated, its metrics.csv files: one, and one more for each resume."""
-    folder = Path(read_config(config_path).folder)
+    folder = Path(read_config(config_path, changes).folder)
     found = {}
     for stage in STAGES:
         logs = sorted((folder / stage / "csv").rglob("metrics.csv"), key=lambda file: file.stat().st_mtime)
@@ -273,7 +280,7 @@ def _take_over(corrector: MultiscaleMessagePassing, begun: IRNO, config: Experim
 
 def _finished_base(config: ExperimentConfig) -> RIGNO:
     begun = _begun(config)
-    path = Path(config.start or Path(config.folder) / "base.safetensors")
+    path = Path(config.start or config.base_file or Path(config.folder) / "base.safetensors")
     if begun is None and not path.is_file():
         raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
     return _rigno(load(path) if begun is None else begun.base, config)

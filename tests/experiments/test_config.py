@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from irno_graph.experiments.config import read_config
+from irno_graph.experiments.config import ConfigError, read_config
+from irno_graph.experiments.solver import read_solver_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = """
@@ -20,7 +21,8 @@ def written(tmp_path, text):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_file_in_configs_is_read(path):
-    assert read_config(path).name != "experiment"
+    read = read_solver_config if path.stem == "solver" else read_config
+    assert read(path).name != "experiment"
 
 
 def test_defaults_fill_what_is_left_out(tmp_path):
@@ -54,3 +56,12 @@ def test_a_seed_is_used_for_one_set_only(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(ValueError, match="nothing"):
         read_config(tmp_path / "none.yaml")
+
+
+def test_changes_win_over_the_file_and_are_checked_like_it(tmp_path):
+    path = written(tmp_path, GOOD)
+    config = read_config(path, ["corrector.steps=7", "corrector.spectral_loss=bands"])
+    assert (config.corrector.steps, config.corrector.spectral_loss) == (7, "bands")
+    for change, key in (("corrector.stepz=7", "stepz"), ("corrector.alpha=2", "corrector.alpha"), ("x", "x")):
+        with pytest.raises(ConfigError, match=key):
+            read_config(path, [change])
