@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from irno_graph.data.normaliser import Moments
-from irno_graph.data.readers.hdf5 import array_in, opened, refusing_damage, words
-from irno_graph.data.readers.source import rows_of
+from irno_graph.data.readers.hdf5 import array_in, opened, read_part, refusing_damage, words
+from irno_graph.data.readers.source import read_rows, rows_of
 from irno_graph.data.trajectories import TrajectoryFile
 from irno_graph.files import existing_file
 from irno_graph.graph import Graph
@@ -60,7 +59,7 @@ class RignoFile:
         return self.trajectories.graph()
 
     def read(self, index: int | slice = slice(None), times: slice = slice(None)) -> Tensor:
-        """Samples at times, `[samples, times, nodes, channels]` float32; a trajectory is read whole.
+        """Samples at times, `[samples, times, nodes, channels]` float32.
 
         Raises:
             ValueError: naming the file and the trajectory that is damaged or not finite.
@@ -68,18 +67,11 @@ class RignoFile:
         """
         rows = rows_of(index, len(self), what="samples", path=self.path)
         steps = rows_of(times, len(self.times), what="times", path=self.path)
-        part = slice(steps.start, steps.stop, steps.step)
-        found = [self._one(row)[:, part] for row in rows]
-        return (
-            torch.cat(found)
-            if found
-            else torch.empty(0, len(steps), self.trajectories.shape[2], len(self.channels))
-        )
+        during = slice(steps.start, steps.stop, steps.step)
+        with opened(self.path) as file:
+            stored = array_in(file, "u", self.path)
 
-    def _one(self, row: int) -> Tensor:
-        try:
-            return self.trajectories.read(slice(row, row + 1))
-        except (OSError, RuntimeError) as error:
-            raise ValueError(
-                f"trajectory {row} of `{self.path}` cannot be read ({error}): fetch the file again or leave it out."
-            ) from error
+            def load(chosen: range) -> np.ndarray:
+                return read_part(stored, (slice(chosen.start, chosen.stop, chosen.step), during))
+
+            return read_rows(load, rows, path=self.path, what="trajectory")
