@@ -1,29 +1,24 @@
 """Correctors on regular grids of every kind, and small grids of every dimension."""
 
+from typing import Any
+
 import torch
 
 from irno_graph.correctors import FNO, ConvNeXt, Options, ResNet, UNet
 from irno_graph.graph import Graph
 
 
-def _unet(norm, align_corners=False):
+def _unet(**settings: Any):
     return lambda dim=2, **options: UNet(
-        3,
-        2,
-        base_channels=4,
-        depth=2,
-        norm=norm,
-        align_corners=align_corners,
-        dim=dim,
-        options=Options(**options),
+        3, 2, base_channels=4, depth=2, dim=dim, options=Options(**options), **settings
     )
 
 
 GRID_CORRECTORS = {
-    "unet, layer": _unet("layer"),
-    "unet, batch": _unet("batch"),
-    "unet, group": _unet("group"),
-    "unet, corners aligned": _unet("layer", align_corners=True),
+    "unet, layer": _unet(),
+    "unet, batch": _unet(norm="batch"),
+    "unet, group": _unet(norm="group"),
+    "unet, corners aligned": _unet(align_corners=True),
     "resnet": lambda dim=2, **options: ResNet(
         3, 2, hidden=6, dilations=(1, 2), dim=dim, options=Options(**options)
     ),

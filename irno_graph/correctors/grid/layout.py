@@ -96,8 +96,8 @@ def _grid(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...], Tensor]:
     if min(shape) < 2 or prod(shape) != nodes:
         raise ValueError(
             f"`graph` should be a regular grid for this corrector, got {nodes} nodes at "
-            f"{' x '.join(map(str, shape))} coordinates: make it with `Graph.from_grid`, or use a corrector by "
-            "message passing."
+            f"{' x '.join(map(str, shape))} coordinates: make it with `Graph.from_grid`, carry fields to "
+            "one with `Transfer`, or use a corrector by message passing."
         )
     place = torch.zeros(nodes, dtype=torch.long, device=graph.pos.device)
     for count, index in axes:
@@ -118,8 +118,8 @@ def _axis(coordinate: Tensor, length: float | None) -> tuple[int, Tensor]:
     if count > 1 and float((gaps[steps] - spacing).abs().max()) > UNEVEN * spacing:
         raise ValueError(
             "`graph` should be a regular grid for this corrector, got spacings from "
-            f"{float(gaps[steps].min()):.3g} to {float(gaps[steps].max()):.3g}: make it with `Graph.from_grid`, or "
-            "use a corrector by message passing."
+            f"{float(gaps[steps].min()):.3g} to {float(gaps[steps].max()):.3g}: make it with `Graph.from_grid`, carry "
+            "fields to one with `Transfer`, or use a corrector by message passing."
         )
     if count > 1 and length is not None and abs(count * spacing - length) > UNEVEN * spacing:
         raise ValueError(
