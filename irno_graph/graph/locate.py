@@ -31,7 +31,7 @@ SPLITS = {
 }
 SPLITS |= {"pixel": SPLITS["quad"], "voxel": SPLITS["hexahedron"]}
 WARPED = ("pyramid", "wedge", "hexahedron")  # facets of four corners: simplices of neighbours may leave gaps
-INSIDE, IN_A_GAP = 1e-9, 0.05  # by how much a weight may be negative
+INSIDE, IN_A_GAP = 1e-9, 0.25  # by how much a weight may be negative
 FLAT = 1e-14  # a simplex of less than this times its longest side to the power of its dimension is left out
 CHUNK = 50_000  # points that are looked for at once
 
@@ -71,9 +71,9 @@ class Simplices:
 def located(graph: Graph, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes `[points, dim + 1]` of the simplex around each of `places` `[points, dim]`, and their weights, sum 1.
 
-    Cells that are no simplices are split into some. A point outside of all cells gets the nearest node with weight 1;
-    where a mesh of hexahedra, wedges or pyramids has warped facets, one in a gap gets the weights of the cell next to
-    it. A cloud without cells is triangulated.
+    Cells that are no simplices are split into some. A point outside of all cells gets the nearest node with weight 1.
+    Hexahedra, wedges and pyramids may have warped facets: a point in a gap between two, and up to a quarter of a cell
+    beyond the boundary, gets the weights of the cell next to it. A cloud without cells is triangulated.
 
     Raises:
         ValueError: for curves and surfaces in space.

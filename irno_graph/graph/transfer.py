@@ -52,7 +52,8 @@ class Transfer:
         From a grid (`Graph.from_grid`): products of the polynomials of degree `order` through the nearest order + 1
         points of each axis, exact for polynomials of that degree along each axis; error of order `order` + 1. Beyond
         the domain the value of its boundary. From another graph: linear in the simplices of the mesh's cells, exact for
-        linear functions, second order; outside of all cells the value of the nearest node. Both go across periods.
+        linear functions, second order; outside of all cells the value of the nearest node (of hexahedra, wedges and
+        pyramids, whose facets may be warped, from a quarter of a cell on). Both go across periods.
 
         With `conservative` sum_i mass_i field_i is kept: the same constant, the least correction in the norm of the
         masses, is added at every target node. Where both graphs cover the same domain, constants stay exact.
@@ -65,11 +66,9 @@ class Transfer:
         places = target.pos.detach().cpu().double().numpy()
         if source.grid_shape is not None:
             number, weight = grid_weights(grid_of(source), places, order)
-            own = torch.arange(len(source.pos), device=source.pos.device)
-            at_point = (
-                source.to_original(own[:, None])[:, 0].cpu().numpy()
-            )  # the node at each point of the grid
-            index = at_point[number]
+            own = torch.arange(len(source.pos), device=source.pos.device)[:, None]
+            node = source.to_original(own)[:, 0].cpu().numpy()  # at each point of the grid
+            index = node[number]
         elif order == 1:
             index, weight = located(source, places)
         else:

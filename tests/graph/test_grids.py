@@ -23,7 +23,7 @@ def spectrum(graph):
 
 def sums(*axes):
     """All sums of one value from each axis, ascending."""
-    return np.sort(sum(np.meshgrid(*axes)).ravel())
+    return np.sort(np.sum(np.meshgrid(*axes), axis=0).ravel())
 
 
 @pytest.mark.parametrize("options", KINDS)
