@@ -62,9 +62,11 @@ def test_the_axes_of_a_grid_are_those_of_its_points(shape, options):
 
 
 def test_a_batch_of_grids_is_each_of_them_and_times_go_along():
-    orders = (None, "hilbert", "cuthill_mckee")
-    graphs = [Graph.from_grid((6, 9), period=BOX[:2], order=order) for order in (None, None)]
-    permuted = [Graph.from_grid((6, 9), period=BOX[:2], order=order) for order in orders[1:]]
+    graphs = [Graph.from_grid((6, 9), period=BOX[:2]) for _ in range(2)]
+    permuted = [
+        Graph.from_grid((6, 9), period=BOX[:2], order="hilbert"),
+        Graph.from_grid((6, 9), period=BOX[:2], order="cuthill_mckee"),
+    ]
     base = GridBase(Derivative(), graphs[0])
     for members in (graphs, permuted):
         batch = Batch.from_data_list(members)
@@ -139,13 +141,13 @@ def test_a_batch_of_meshes_is_each_of_them():
 
 def test_maps_are_made_once_and_go_with_their_mesh(monkeypatch):
     made = []
-    between = Transfer.between.__func__
+    between = Transfer.between
 
-    def counted(cls, *graphs, **options):
+    def counted(*graphs, **options):
         made.append(graphs)
-        return between(cls, *graphs, **options)
+        return between(*graphs, **options)
 
-    monkeypatch.setattr(Transfer, "between", classmethod(counted))
+    monkeypatch.setattr(Transfer, "between", counted)
     grid, mesh = Graph.from_grid((8, 9), period=BOX[:2]), box(60)
     base = OnGrid(GridBase(nn.Identity(), grid), grid)
     for _ in range(3):
