@@ -82,6 +82,20 @@ class Guard:
         guard = cls(steps, *spread, math.inf, float(rate))
         return replace(guard, threshold=float(guard.score(second).sort().values[place - 1]))
 
+    @property
+    def reach(self) -> float:
+        """The most that h_K of a sample that is inside is away from h_0, K being `steps`.
+
+        The first step and the ratios of later ones have upper limits, R and W: |h_K - h_0| <= R (1 + W + ... +
+        W^(K-1)). So the error of the answer is at most the base's plus this, whatever the truth.
+        """
+        limits = dict(zip(FEATURES, zip(self.middle, self.above, strict=True), strict=True))
+        first, ratio = (
+            math.exp(limits[name][0] + self.threshold * limits[name][1])
+            for name in ("first_residual", "worst_ratio")
+        )
+        return first * sum(ratio**k for k in range(self.steps))
+
     def score(self, samples: Tensor) -> Tensor:
         """The largest score over the features `[..., features]`; NaN counts as infinite."""
         middle, below, above = (

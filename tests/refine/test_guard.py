@@ -161,3 +161,19 @@ class Offset(torch.nn.Module):
 class Towards(torch.nn.Module):
     def forward(self, x, h, graph):
         return x - h
+
+
+def test_what_is_inside_stays_within_reach_of_the_base_and_the_bound_is_met():
+    """Steps of a relaxation halve: with rates of its own for each sample, the largest first step is the reach."""
+    graph = Graph.from_mesh(periodic_box(30, seed=0))
+    x = torch.randn(80, 30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model = ig.IRNO(lambda x, graph: 0.2 * x, Towards(), alpha=0.5, steps=4)
+    model.guard = model.guarded(x, graph, 0.1)
+    wild = x * torch.linspace(0.2, 6.0, 80, dtype=torch.float64)[:, None, None]
+    out = model(wild, graph)
+    moved = model.space(x, graph).norm(out.states[-1] - out.states[0])
+    inside = out.status != int(Status.OUTSIDE)
+    assert 0 < int(inside.sum()) < 80
+    assert moved[inside].max() <= model.guard.reach
+    assert moved[inside].max() > 0.5 * model.guard.reach
+    assert moved.max() > model.guard.reach
