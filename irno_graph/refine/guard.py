@@ -9,10 +9,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from irno_graph.graph import Graph, mass_mean, node_graph_index
+from irno_graph.graph.pyg import Batch
 from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes
 from irno_graph.refine.space import Space
 
-FEATURES = ("first_residual", "residual_ratio", "worst_ratio", "energy")
+FEATURES = ("first_residual", "residual_ratio", "worst_ratio", "energy", "fluctuation")
 RATIOS = ("residual_ratio", "worst_ratio")  # small ones are no alarm: the refinement converges
 TINY = 1e-30
 
@@ -21,14 +23,21 @@ def features(out: Refinement, space: Space) -> Tensor:
     """What a refinement looks like from outside, in logarithms: `[..., features]`, or `[..., graphs, features]`.
 
     In the order of `FEATURES`: the first step |h_1 - h_0|; the last step over the first; the largest ratio of two
-    steps that follow each other; the size |h_0|.
+    steps that follow each other; the sizes of h_0 and of its fluctuation about its mean over the nodes.
     """
     states = out.states
     moved = torch.stack([space.norm(after - before) for before, after in pairwise(states)])
     ratios = moved[1:] / moved[:-1].clamp_min(TINY)  # 0 once a sample has stopped
     worst = ratios.amax(dim=0) if len(ratios) else torch.ones_like(moved[0])
     last = moved[-1] / moved[0].clamp_min(TINY)
-    return torch.stack([moved[0], last, worst, space.norm(states[0])], dim=-1).clamp_min(TINY).log()
+    sizes = [space.norm(states[0]), space.norm(states[0] - _mean(states[0], space.graph))]
+    return torch.stack([moved[0], last, worst, *sizes], dim=-1).clamp_min(TINY).log()
+
+
+def _mean(field: Tensor, graph: Graph) -> Tensor:
+    """The mass-weighted mean of each channel of each graph, at its nodes."""
+    mean = mass_mean(field, graph)
+    return mean[..., node_graph_index(graph)[0], :] if isinstance(graph, Batch) else mean.unsqueeze(-2)
 
 
 @dataclass(frozen=True)

@@ -35,26 +35,35 @@ class Constant:
 
 @dataclass(frozen=True)
 class Decaying:
-    """alpha_k = alpha rate^k: the steps end at a finite distance, alpha |Phi| / (1 - rate) if |Phi| stays.
+    """alpha_k = alpha for k < after, then alpha rate, alpha rate^2, ...: a finite way from h_after on.
+
+    It is at most alpha |Phi| rate / (1 - rate) long if |Phi| does not rise: where errors rise slowly after the model's
+    K steps, as those of many trained correctors do, they rise by that much and no further.
 
     Args:
         alpha: of the first step, in (0, 1].
         rate: in (0, 1].
+        after: steps that are not shortened, 0 or more; with 0 the first is alpha.
 
-    >>> [Decaying(0.5, 0.5)(k) for k in range(3)]
-    [0.5, 0.25, 0.125]
+    >>> [Decaying(0.5, 0.5)(k) for k in range(3)], [Decaying(0.5, 0.5, after=2)(k) for k in range(4)]
+    ([0.5, 0.25, 0.125], [0.5, 0.5, 0.25, 0.125])
     """
 
     alpha: float
     rate: float
+    after: int = 0
 
     def __post_init__(self) -> None:
         check_alpha("alpha", self.alpha)
         check_alpha("rate", self.rate, "0.9 is a good start")
+        if self.after < 0:
+            raise ValueError(
+                f"`after` should be 0 or more, got {self.after}: the model's own K is a good start."
+            )
 
     def __call__(self, step: int) -> float:
         """alpha_k of step k."""
-        return max(self.alpha * self.rate**step, sys.float_info.min)
+        return max(self.alpha * self.rate ** max(step - max(self.after - 1, 0), 0), sys.float_info.min)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROLES = {"model": "shipped", "contracting": "trained for contraction"}
-COLOURS = ("#a8c5e8", "#6fa1d6", BLUE, "#174a80", ORANGE, "#8c3c0f", GREEN, PURPLE)
+COLOURS = ("#a8c5e8", "#6fa1d6", BLUE, "#174a80", ORANGE, "#8c3c0f", GREEN, PURPLE, GREY)
 
 
 def write_solver_report(result: Mapping[str, Any], path: Path, *, config: Path) -> list[Path]:

@@ -20,7 +20,7 @@ def test_false_alarms_come_at_the_stated_rate(rate):
     generator = torch.Generator().manual_seed(0)
     shares = []
     for _ in range(60):
-        samples = torch.randn(1240, 4, generator=generator, dtype=torch.float64).exp()
+        samples = torch.randn(1240, len(FEATURES), generator=generator, dtype=torch.float64).exp()
         guard = Guard.calibrated(samples[:240], rate, steps=3)
         shares.append(float((guard.score(samples[240:]) > guard.threshold).double().mean()))
     mean = sum(shares) / len(shares)
@@ -29,11 +29,11 @@ def test_false_alarms_come_at_the_stated_rate(rate):
 
 
 def test_each_feature_alone_raises_an_alarm_and_sizes_on_either_side():
-    samples = torch.randn(400, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    samples = torch.randn(400, len(FEATURES), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     guard = Guard.calibrated(samples, 0.05, steps=3)
     for place, name in enumerate(FEATURES):
         for value in (8.0, -8.0, math.inf, math.nan):
-            one = torch.zeros(4, dtype=torch.float64)
+            one = torch.zeros(len(FEATURES), dtype=torch.float64)
             one[place] = value
             harmless = name in RATIOS and value == -8.0  # steps that shrink fast
             assert (float(guard.score(one)) > guard.threshold) != harmless
@@ -51,6 +51,9 @@ def test_features_of_an_exact_relaxation():
     torch.testing.assert_close(found[:, 1], torch.full((5,), 4 * math.log(0.5), dtype=torch.float64))
     torch.testing.assert_close(found[:, 2], torch.full((5,), math.log(0.5), dtype=torch.float64))
     torch.testing.assert_close(found[:, 3], (0.2 * size).log())
+    share = (graph.mass / graph.mass.sum()).unsqueeze(-1)
+    spread = (x.square() * share).sum(1) - (x * share).sum(1).square()
+    torch.testing.assert_close(found[:, 4], (0.2 * (spread / units.double().square()).sum(-1).sqrt()).log())
 
 
 def test_features_of_a_batch_are_those_of_its_graphs():
@@ -67,7 +70,7 @@ def test_features_of_a_batch_are_those_of_its_graphs():
 
 
 def test_too_few_samples_and_impossible_rates_are_refused():
-    samples = torch.randn(30, 4, dtype=torch.float64)
+    samples = torch.randn(30, len(FEATURES), dtype=torch.float64)
     with pytest.raises(ValueError, match="needs 40 validation samples"):
         Guard.calibrated(samples, 0.05, steps=3)
     for rate in (0.0, 1.0, -0.1):
@@ -129,7 +132,7 @@ class TestGuardedRefinement:
 
     def test_samples_that_converge_early_are_inside(self, graph):
         model = self.model(graph)
-        x = torch.randn(8, 30, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+        x = torch.randn(8, 30, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
         out = model(x, graph, tolerance=0.3)
         assert (out.steps_taken < 4).all()
         assert (out.status == Status.CONVERGED).all()

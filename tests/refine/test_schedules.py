@@ -95,6 +95,9 @@ def test_decaying_steps_end_at_a_finite_distance(box, x):
     model = refined(Stiff(1.0), Decaying(0.5, 0.5))
     left = torch.tensor([1 - 0.5 * 0.5**k for k in range(60)]).double().prod()
     torch.testing.assert_close(model(x, box, steps=60).value, left * x)
+    later = refined(Stiff(1.0), Decaying(0.5, 0.25, after=3))(x, box, steps=24).states
+    way = (later[3:] - later[3]).abs() / (later[3] * 0.5 * 0.25 / 0.75).abs()  # over its bound
+    assert 0.7 < float(way[-1].max()) <= 1
     assert refined(Stiff(1.0), Decaying(0.5, 1e-4))(x.float(), box, steps=100).status[0] == Status.DONE
 
 
@@ -137,6 +140,7 @@ def test_the_mean_of_a_sample_that_ended_is_of_its_finite_states(box, x):
     [
         (lambda: Constant(1.5), r"alpha` should be in \(0, 1\], got 1\.5"),
         (lambda: Decaying(0.0, 0.5), r"alpha` should be in \(0, 1\], got 0\.0"),
+        (lambda: Decaying(0.5, 0.5, after=-1), "after` should be 0 or more"),
         (lambda: Decaying(0.5, 1.01), r"rate` should be in \(0, 1\], got 1\.01"),
         (lambda: Harmonic(float("nan"), 3), r"alpha` should be in \(0, 1\], got nan"),
         (lambda: Harmonic(0.5, 0), r"after` should be 1 or more, got 0"),

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from irno_graph.experiments.certification import certificates, to_json
 from irno_graph.graph import Graph
-from irno_graph.refine import IRNO, Aitken, Anderson, Averaged, Harmonic, Schedule, Solver
+from irno_graph.refine import IRNO, Aitken, Anderson, Averaged, Decaying, Harmonic, Schedule, Solver
 
 FAR = 8  # times K
+RATE = 0.25  # of the step sizes that decay after K steps
 WITHIN = 1.01  # errors are equal within one per cent
 TOLERANCES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005)
 Progress = Callable[[int, int], None]
@@ -118,6 +119,7 @@ def step_figures(model: IRNO, samples: Samples, alphas: list[float]) -> dict[str
     kinds |= {
         f"harmonic({model.alpha:g}, {steps})": Harmonic(model.alpha, after=steps),
         f"averaged({model.alpha:g}, {steps})": Averaged(model.alpha, after=steps),
+        f"decaying({model.alpha:g}, {RATE:g}, {steps})": Decaying(model.alpha, RATE, after=steps),
     }
     curves, worst = {}, {}
     for name, alpha in kinds.items():
