@@ -4,6 +4,7 @@ from irno_graph.bases.callable import Callable, ask, takes
 from irno_graph.bases.grid import GridBase, OnGrid
 from irno_graph.bases.neuralop import FNO, TFNO, FourierDetails
 from irno_graph.bases.rigno import RIGNO
+from irno_graph.bases.scaled import HighFrequencyScaled, Standardised
 from irno_graph.bases.sphere import SFNO, SphereBase
 from irno_graph.bases.the_well import fetch_the_well, load_the_well
 
@@ -15,8 +16,10 @@ __all__ = [
     "Callable",
     "FourierDetails",
     "GridBase",
+    "HighFrequencyScaled",
     "OnGrid",
     "SphereBase",
+    "Standardised",
     "ask",
     "fetch_the_well",
     "load_the_well",

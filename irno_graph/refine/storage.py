@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from irno_graph.bases import FNO as FNOBase
-from irno_graph.bases import RIGNO, SFNO, TFNO
+from irno_graph.bases import RIGNO, SFNO, TFNO, HighFrequencyScaled, Standardised
 from irno_graph.correctors import (
     FNO,
     ConvNeXt,
@@ -48,6 +48,10 @@ KINDS: dict[str, Any] = {
     "ResNet": ResNet.from_config,
     "ConvNeXt": ConvNeXt.from_config,
     "FNO": FNO.from_config,
+}
+WRAPPERS: dict[str, Any] = {  # of a base
+    "HighFrequencyScaled": HighFrequencyScaled.from_config,
+    "Standardised": Standardised.from_config,
 }
 CHOICES: dict[str, Any] = {
     kind.__name__: kind for kind in (Constant, Decaying, Harmonic, Averaged, Aitken, Anderson)
@@ -187,6 +191,8 @@ def _described_refinement(model: IRNO) -> dict[str, Any]:
 
 def _described(module: nn.Module) -> dict[str, Any]:
     kind = getattr(type(module), "kind", type(module).__name__)
+    if kind in WRAPPERS:
+        return {"kind": kind, "config": module.config(), "base": _described(module.base)}  # type: ignore
     if kind not in KINDS:
         raise StorageError(f"only {sorted(KINDS)} can be saved, got {kind}: save its weights yourself.")
     return {"kind": kind, "config": module.config()}  # type: ignore[operator]
@@ -221,6 +227,8 @@ def _guard(entry: dict[str, Any] | None) -> Guard | None:
 
 
 def _built(entry: dict[str, Any], path: Path) -> nn.Module:
+    if entry["kind"] in WRAPPERS:
+        return WRAPPERS[entry["kind"]](entry["config"], _built(entry["base"], path))
     if entry["kind"] not in KINDS:
         raise StorageError(f"`{path}` holds a {entry['kind']!r}, known kinds are {sorted(KINDS)}.")
     return KINDS[entry["kind"]](entry["config"])
