@@ -1,4 +1,4 @@
-"""What docs/correctors.md shows runs."""
+"""What the docs show runs."""
 
 import re
 from pathlib import Path
@@ -35,3 +35,16 @@ def test_the_corrector_of_your_own_is_asked_once_per_refinement_and_moves_to_the
     states = model(h, box).states
     torch.testing.assert_close(states[1], h + 0.5 * corrector(h, h, box))
     assert states[-1].std() < 0.5 * h.std()
+
+
+def test_a_grid_operator_on_a_mesh_is_refined_there():
+    text = (Path(__file__).parents[1] / "docs" / "grids.md").read_text(encoding="utf-8")
+    graphs, example = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    names: dict[str, Any] = {"ig": ig}
+    exec(graphs, names)
+    assert names["grid"].num_nodes == 64 * 48
+    torch.testing.assert_close(float(names["sphere"].mass.sum()), 4 * torch.pi)
+    exec(example, names)
+    assert names["out"].value.shape == (4, 500, 2)
+    base = names["on_mesh"](torch.ones(500, 3), names["mesh"])
+    torch.testing.assert_close(base, base[:1].expand_as(base))  # constants stay constant on the way
