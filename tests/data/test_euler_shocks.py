@@ -138,7 +138,8 @@ def test_gauss_flows_are_those_of_the_solver_without_limiter():
 
 def test_limited_faces_and_the_rest_of_the_cell_are_admissible_on_one_line_to_the_cell():
     generator = np.random.default_rng(0)
-    cells = generator.uniform(*np.array([[0.1, -9, -9, 0.1], [3, 9, 9, 7]])[:, :, None], (4, 500))
+    bottom, top = np.array([0.1, -9.0, -9.0, 0.1]), np.array([3.0, 9.0, 9.0, 7.0])
+    cells = generator.uniform(bottom, top, (500, 4)).T.copy()
     low, high = (cells + generator.normal(0, 2, (4, 500)) * generator.integers(0, 2, 500) for _ in range(2))
     new_low, new_high = low.copy(), high.copy()
     kernels.limit(*cells, new_low, new_high)
