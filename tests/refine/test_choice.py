@@ -96,6 +96,10 @@ def test_where_everything_grows_nothing_is_chosen_and_nothing_changes(graph):
     with pytest.raises(ValueError, match="seen to contract"):
         choose_alpha(model, truth, graph, truth)
     assert model.alpha == 0.3
+    waiting = model_of(-torch.eye(NODES, dtype=torch.float64))
+    with pytest.raises(ValueError, match="seen to contract"):
+        choose_alpha(waiting, truth, graph, truth)
+    assert math.isnan(waiting.alpha)
 
 
 def test_a_model_without_a_step_size_does_not_refine_and_is_not_saved(graph, tmp_path):
