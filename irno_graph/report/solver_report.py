@@ -50,9 +50,10 @@ def _text(
     yield (
         "# The refinement as a solver\n\n"
         f"Made by `irno-graph experiment solver --config {config}` at commit `{result['commit'][:12]}`; every figure "
-        "is in the JSON file beside this one. Errors are those of one time step of CE-Gauss from true states, 1024 "
-        "nodes, on test trajectories, in the mass-weighted norm with each channel in units of its standard "
-        "deviation, unless a table says otherwise. K is the model's own number of steps.\n\n"
+        "is in the JSON file beside this one. Errors are those of one time step of CE-Gauss from true states, "
+        f"{result['config']['data']['test'][0]['nodes']} nodes, on test trajectories, in the mass-weighted norm with "
+        "each channel in units of its standard deviation, unless a table says otherwise. K is the model's own number "
+        "of steps.\n\n"
     )
     rows = [
         [ROLES[role], f"`{result['models'][role]}`", f"{result[role]['alpha']:g}", str(result[role]["K"])]
