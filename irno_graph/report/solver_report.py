@@ -177,7 +177,8 @@ def _rollouts(result: Mapping[str, Any], roles: Sequence[str], picture: Path) ->
         f"\n## Rollouts\n\n{first['samples']} trajectories over {first['time_steps']} time steps, the trained length, "
         f"and {first['long_samples']} over {first['long_time_steps']}. `largest ratio`: of the error to that of the "
         "base's rollout, over all time steps and trajectories. `size`: the largest fluctuation about the mean state, "
-        f"over that of the start. The guard has {100 * first['rate']:g} % false alarms per time step.\n\n"
+        "over that of the start; `guarded`: trajectories in which the guard acted, short and long ones. The guard has "
+        f"{100 * first['rate']:g} % false alarms per time step.\n\n"
     )
     rows = []
     for role in roles:
@@ -192,7 +193,7 @@ def _rollouts(result: Mapping[str, Any], roles: Sequence[str], picture: Path) ->
                     f"{run['error'][-1]:.3f}",
                     f"{run['largest_ratio']:.2f}",
                     _percent(run["worse_share"]),
-                    str(run["outside"]),
+                    f"{run['outside']}, {run['long_outside']}",
                     f"{run['largest_size']:.2f}",
                     str(run["ended"]),
                 ]
@@ -239,7 +240,7 @@ def bias_figure(found: Mapping[str, Any]) -> Figure:
 @styled
 def steps_figure(found: Mapping[str, Any]) -> Figure:
     """Errors against k for every step size and schedule, a panel for each model."""
-    figure = plain_figure(4.2 * len(found), 3.4)
+    figure = plain_figure(3.8 * len(found) + 1.6, 3.4)
     for axis, (role, own) in zip(
         figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
     ):
@@ -250,7 +251,9 @@ def steps_figure(found: Mapping[str, Any]) -> Figure:
         axis.set(title=f"{ROLES[role]}, K = {own['steps']}", xlabel="steps k")
         axis.set_ylim(bottom=0)
     figure.axes[0].set_ylabel("error over that of the base in %")
-    figure.axes[-1].legend(fontsize=7.5, title="alpha")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    labels = [name.replace(f", {found[next(iter(found))]['steps']})", ", K)") for name in labels]
+    figure.legend(handles, labels, loc="outside right upper", fontsize=7.5, title="alpha")
     return figure
 
 
