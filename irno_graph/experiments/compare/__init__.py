@@ -1,0 +1,1 @@
+"""The fair comparison of correctors on grids and on graphs."""
