@@ -1,1 +1,0 @@
-"""The fair comparison of correctors on grids and on graphs."""
