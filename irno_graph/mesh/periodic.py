@@ -38,7 +38,7 @@ def periodic_delaunay(points: np.ndarray, period: Sequence[float | None] | None)
     # Copies of cocircular points (a grid) may be split differently: then a tiny move of all copies decides.
     for move, margin in ((0.0, 6 * spacing), (0.0, np.inf), (1e-6, 6 * spacing), (1e-6, np.inf)):
         triangles = _tiled_delaunay(wrapped + move * noise, lengths, margin)
-        if triangles is not None and _is_whole(triangles, len(wrapped), lengths):
+        if triangles is not None and _is_whole(triangles, wrapped, lengths):
             return triangles
     raise MeshError(
         f"`points` should triangulate the box with period {lengths} with sides below half of it, got "
@@ -261,12 +261,24 @@ def _largest_circumradius(corners: np.ndarray) -> float:
     return float((lengths / np.maximum(2 * twice_area, np.finfo(float).tiny)).max(initial=0.0))
 
 
-def _is_whole(triangles: np.ndarray, count: int, period: Period) -> bool:
-    """Whether every point is used, corners and edges are distinct, and V - E + F is right."""
+def _is_whole(triangles: np.ndarray, points: np.ndarray, period: Period) -> bool:
+    """Whether every point is used, corners and edges are distinct, V - E + F is right, and a strip is filled."""
     edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    if (edges[:, 0] == edges[:, 1]).any() or len(np.unique(triangles)) != count:
+    if (edges[:, 0] == edges[:, 1]).any() or len(np.unique(triangles)) != len(points):
         return False
     unique, uses = np.unique(edges, axis=0, return_counts=True)
     axes = sum(length is not None for length in period or ())
     closed = bool((uses == 2).all()) if axes == 2 else bool((uses <= 2).all())
-    return closed and count - len(unique) + len(triangles) == (1 if axes == 0 else 0)
+    whole = closed and len(points) - len(unique) + len(triangles) == (1 if axes == 0 else 0)
+    return whole and (axes != 1 or _fills_strip(triangles, points, period or ()))
+
+
+def _fills_strip(triangles: np.ndarray, points: np.ndarray, period: tuple[float | None, ...]) -> bool:
+    """The hull of points that repeat along one axis is a strip: a triangle that is missing at its end is seen here."""
+    sides = points[triangles[:, 1:]] - points[triangles[:, :1]]  # [triangles, 2, 2]
+    for axis, length in enumerate(period):
+        if length is not None:
+            sides[..., axis] -= length * np.round(sides[..., axis] / length)
+    area = 0.5 * np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]).sum()
+    whole = np.prod([length or np.ptp(points[:, axis]) for axis, length in enumerate(period)])
+    return bool(abs(area - whole) <= 1e-8 * whole)
