@@ -71,10 +71,12 @@ def _tetrahedra(mesh: Mesh) -> np.ndarray:
 
 
 def _refuse_gaps(mesh: Mesh, cells: np.ndarray, volume: float) -> None:
+    """With at most one axis that is not periodic the hull is a box; a tetrahedron that is missing is seen there."""
     whole = len(np.unique(cells)) == len(mesh.points)
-    lengths = mesh.period or (None,)
-    if None not in lengths:
-        whole &= abs(volume / np.prod(np.array(lengths, dtype=float)) - 1) < 1e-9
+    lengths = mesh.period or (None,) * mesh.dim
+    if lengths.count(None) <= 1:
+        sides = [length or np.ptp(mesh.points[:, axis]) for axis, length in enumerate(lengths)]
+        whole &= bool(abs(volume / np.prod(sides) - 1) < 1e-9)
     if not whole:
         raise MeshError(
             f"`points` should fill the space of period {mesh.period}, got {len(mesh.points)} that leave gaps: add "
