@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from irno_graph.graph import Graph, Transfer, interpolate
+from irno_graph.graph.grid_fields import grid_of
+from irno_graph.graph.transfer import grid_weights
 from irno_graph.mesh import Mesh, periodic_box
 from irno_graph.mesh.delaunay import delaunay_mesh
 
@@ -235,3 +237,11 @@ def test_what_does_not_fit_is_refused():
         Transfer.between(mesh, grid)(torch.zeros(12, 1))
     with pytest.raises(ValueError, match="fills its 3 dimensions"):
         Transfer.between(Graph.from_mesh(domains.sphere(50)), Graph.from_grid((3, 3, 3)))
+
+
+def test_the_cubic_takes_two_points_on_either_side():
+    """Lagrange's weights half way: -1/16, 9/16, 9/16, -1/16."""
+    grid = Graph.from_grid((8,), period=(1.0,))
+    number, weight = grid_weights(grid_of(grid), np.array([[3.5 / 8], [0.5 / 8]]), 3)
+    assert number.tolist() == [[2, 3, 4, 5], [7, 0, 1, 2]]
+    np.testing.assert_allclose(weight, 2 * [[-1 / 16, 9 / 16, 9 / 16, -1 / 16]], atol=1e-14)
