@@ -29,7 +29,8 @@ class _Spoilt(nn.Module):
 def corruptions(model: IRNO, samples: Samples, noises: list[float], seed: int) -> dict[str, Corruption]:
     """Names of what is done to h_0, and how; noise is white in space, in units of the base's error per channel."""
     scaling = model.scaling
-    assert scaling is not None, "a model that was trained has a scaling"
+    if scaling is None:
+        raise ValueError("`model` has no scaling that holds the base's error: train it by a config.")
     mean, unit = scaling.mean, scaling.error
 
     def noisy(size: float) -> Corruption:
