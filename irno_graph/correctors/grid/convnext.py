@@ -31,7 +31,8 @@ class ConvNeXtBlock(nn.Module):
 class ConvNeXt(GridCorrector):
     """ConvNeXt blocks at full resolution, without layer scale; commutes with all shifts of a periodic grid.
 
-    Convolutions wrap around periodic axes and repeat the last value on others. A value reaches
+    Convolutions wrap around periodic axes and repeat the last value on others; on grids of the sphere they wrap around
+    the longitudes and repeat the value at the last latitude. A value reaches
     1 + blocks (width - 1) / 2 points far. About 220,000 weights in the plane.
     Source: Liu et al., arXiv 2201.03545.
 

@@ -22,8 +22,10 @@ class GridCorrector(nn.Module, ABC):
     """A network on grids `[samples, channels, *shape]` as a corrector on the nodes of grid graphs.
 
     The network's inputs are x, then the times and static features that `options` asks for, each as channels, then h.
-    Graphs may number their nodes in any order; of a batch of grids, those of one shape are computed together. A
-    subclass says what the network is (`network`) and ends it with `last_layer`, which starts small.
+    Graphs may number their nodes in any order; of a batch of grids, those of one shape are computed together. Graphs of
+    `Graph.from_sphere` are planes (nlat, nlon), `dim` 2: the longitudes go around, the latitudes end at the first and
+    the last one, whose values are repeated. A subclass says what the network is (`network`) and ends it with
+    `last_layer`, which starts small.
     """
 
     def __init__(self, in_channels: int, channels: int, dim: int, options: Options | None) -> None:
@@ -74,18 +76,20 @@ class GridCorrector(nn.Module, ABC):
 
         Args:
             x: `[..., nodes, in_channels]`.
-            graph: a graph whose nodes are a regular grid, or a batch of them.
+            graph: a graph whose nodes are a regular grid or one of the sphere, or a batch of them.
             time: scalar or `[...]` (of a batch also `[..., graphs]`), where the corrector depends on it.
             lead_time: likewise.
 
         Raises:
-            ValueError: if the graph is not a regular grid, x does not fit the graph or the corrector, or a time that
-                it depends on is missing.
+            ValueError: if the graph is not a grid of `dim` axes, x does not fit the graph or the corrector, or a time
+                that it depends on is missing.
         """
         check_field(x, graph, self.in_channels, "x")
-        if graph.dim != self.dim:
-            raise ValueError(f"this corrector is for grids of {self.dim} axes, got {graph.dim}: pass `dim`.")
         layout, leading = layout_of(graph), x.shape[:-2]
+        axes = {len(part.shape) for part in layout.parts}
+        if axes != {self.dim}:
+            found = ", ".join(map(str, sorted(axes)))
+            raise ValueError(f"this corrector is for grids of {self.dim} axes, got {found}: pass `dim`.")
         own = next(self.parameters()).dtype
         known = self._known(x.to(own), graph, layout, time, lead_time)
 
@@ -111,7 +115,7 @@ class GridCorrector(nn.Module, ABC):
         Args:
             x: `[..., nodes, in_channels]`, the operator's input.
             h: `[..., nodes, channels]`, the estimate.
-            graph: a graph whose nodes are a regular grid, or a batch of them.
+            graph: see `prepare`.
             time: see `prepare`.
             lead_time: see `prepare`.
 

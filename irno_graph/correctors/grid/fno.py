@@ -81,7 +81,9 @@ def _frequencies(counts: list[int], sizes: torch.Size, modes: int, device: torch
 class FNO(GridCorrector):
     """Fourier layers v <- gelu(K v + W v), K the spectral convolution; commutes with all shifts of a periodic grid.
 
-    Every point sees every other. About 390,000 weights in the plane with 20 channels and 8 modes.
+    Every point sees every other. On grids of the sphere the waves go around the longitudes, and along the latitudes a
+    field is continued evenly at the first and the last one. About 390,000 weights in the plane with 20 channels and 8
+    modes.
     Source: Li et al., arXiv 2010.08895.
 
     Args:

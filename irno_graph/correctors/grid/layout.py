@@ -1,4 +1,4 @@
-"""Where the nodes of a graph lie on a regular grid, read off their positions."""
+"""Where the nodes of a graph lie on a regular grid, read off their positions, or on a grid of the sphere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Grids(NamedTuple):
     """Grids of one shape: those of a batch that have it, or the one of a single graph.
 
     Attributes:
-        shape: points along each axis, the slowest first: (ny, nx) in the plane.
+        shape: points along each axis, the slowest first: (ny, nx) in the plane, (nlat, nlon) on the sphere.
         periodic: whether each of these axes is periodic.
         members: the numbers of the graphs in the batch `[grids]`.
         nodes: the node at each point `[grids * points]`, one grid after the other.
@@ -62,15 +62,18 @@ def layout_of(graph: Graph) -> Layout:
     """The layout of a graph, or of a batch of graphs, whose nodes are the points of regular grids in any order.
 
     Grids are recognised by the positions of their points, whoever made the graph and however it numbers its nodes:
-    node iy * nx + ix of `Graph.from_grid((ny, nx))` lies at (x_ix, y_iy).
+    node iy * nx + ix of `Graph.from_grid((ny, nx))` lies at (x_ix, y_iy). A graph of `Graph.from_sphere` is a plane of
+    latitudes and longitudes, periodic along the longitudes alone, whose nodes keep their order: those at a pole lie at
+    one place.
 
     Raises:
-        ValueError: if a graph is not a regular grid, or a period is not that of its grid.
+        ValueError: if a graph is not a regular grid, a period is not that of its grid, or nodes of a sphere were
+            renumbered.
     """
     found: dict[tuple[tuple[int, ...], tuple[bool, ...]], list[tuple[int, Tensor]]] = {}
     first = 0
     for number, member in enumerate(graph_list(graph)):
-        shape, periodic, nodes = _grid(member)
+        shape, periodic, nodes = _sphere(member) if member.sphere_shape else _grid(member)
         found.setdefault((shape, periodic), []).append((number, first + nodes))
         first += len(nodes)
     parts = tuple(
@@ -87,6 +90,23 @@ def layout_of(graph: Graph) -> Layout:
     return Layout(parts, None if in_order else torch.empty_like(places).scatter_(0, places, own))
 
 
+def _sphere(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...], Tensor]:
+    """Likewise of latitudes and longitudes, which nodes of all but the poles show by equal chords along a parallel."""
+    nlat, nlon = map(int, graph.sphere_shape)
+    nodes = len(graph.pos)
+    even = nodes == nlat * nlon
+    if even:
+        points = graph.pos.double().unflatten(0, (nlat, nlon))
+        chords = torch.stack([(points.roll(-1, dims=axis) - points).norm(dim=-1) for axis in (0, 1)])
+        even = float((chords - chords.mean(dim=-1, keepdim=True)).abs().max()) <= UNEVEN * 2 * torch.pi / nlon
+    if not even:
+        raise ValueError(
+            f"`graph` should have node i_lat * {nlon} + i_lon at each of {nlat} x {nlon} latitudes and longitudes, got "
+            f"{nodes} nodes in another order: keep that of `Graph.from_sphere`."
+        )
+    return (nlat, nlon), (False, True), torch.arange(nodes, device=graph.pos.device)
+
+
 def _grid(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...], Tensor]:
     """Shape, periodic axes and the node at each point of one grid, the slowest axis first."""
     period = graph.period or (None,) * graph.dim
@@ -96,8 +116,8 @@ def _grid(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...], Tensor]:
     if min(shape) < 2 or prod(shape) != nodes:
         raise ValueError(
             f"`graph` should be a regular grid for this corrector, got {nodes} nodes at "
-            f"{' x '.join(map(str, shape))} coordinates: make it with `Graph.from_grid`, carry fields to "
-            "one with `Transfer`, or use a corrector by message passing."
+            f"{' x '.join(map(str, shape))} coordinates: make it with `Graph.from_grid` or `Graph.from_sphere`, carry "
+            "fields to one with `Transfer`, or use a corrector by message passing."
         )
     place = torch.zeros(nodes, dtype=torch.long, device=graph.pos.device)
     for count, index in axes:
@@ -118,8 +138,8 @@ def _axis(coordinate: Tensor, length: float | None) -> tuple[int, Tensor]:
     if count > 1 and float((gaps[steps] - spacing).abs().max()) > UNEVEN * spacing:
         raise ValueError(
             "`graph` should be a regular grid for this corrector, got spacings from "
-            f"{float(gaps[steps].min()):.3g} to {float(gaps[steps].max()):.3g}: make it with `Graph.from_grid`, carry "
-            "fields to one with `Transfer`, or use a corrector by message passing."
+            f"{float(gaps[steps].min()):.3g} to {float(gaps[steps].max()):.3g}: make it with `Graph.from_grid` or "
+            "`Graph.from_sphere`, carry fields to one with `Transfer`, or use a corrector by message passing."
         )
     if count > 1 and length is not None and abs(count * spacing - length) > UNEVEN * spacing:
         raise ValueError(

@@ -31,7 +31,8 @@ class ResidualBlock(nn.Module):
 class ResNet(GridCorrector):
     """Residual blocks at full resolution; commutes with all shifts of a periodic grid.
 
-    Convolutions wrap around periodic axes and repeat the last value on others. A value reaches
+    Convolutions wrap around periodic axes and repeat the last value on others; on grids of the sphere they wrap around
+    the longitudes and repeat the value at the last latitude. A value reaches
     1 + 2 sum(dilations) points far, 31 with the default. About 300,000 weights in the plane.
     Source: He et al., arXiv 1603.05027 (norm and activation before the convolution).
 

@@ -34,11 +34,11 @@ class DoubleConvolution(nn.Module):
 class UNet(GridCorrector):
     """A U-Net: `depth` times down to half the resolution and twice the channels, and up again with skips.
 
-    Convolutions wrap around the axes on which the graph is periodic and repeat the last value on others. Grids may
-    have any size: where a side is odd, the last maximum is over what is there, and what the way up has too much is
-    cut. On periodic grids whose sides are multiples of 2^depth, Phi commutes with shifts by 2^depth points, unless
-    `align_corners`. About 2.2 million weights in the plane
-    with the paper's 16 channels and depth 4.
+    Convolutions wrap around the axes on which the graph is periodic and repeat the last value on others; on grids of
+    the sphere they wrap around the longitudes and repeat the value at the last latitude. Grids may have any size:
+    where a side is odd, the last maximum is over what is there, and what the way up has too much is cut. On periodic
+    grids whose sides are multiples of 2^depth, Phi commutes with shifts by 2^depth points, unless `align_corners`.
+    About 2.2 million weights in the plane with the paper's 16 channels and depth 4.
     Source: arXiv 2605.24041, section on the corrector; Ronneberger et al., arXiv 1505.04597.
 
     Args:
