@@ -20,7 +20,12 @@ OFFICIAL_TINY = 1e-7
 
 
 def relative_l2(prediction: Tensor, truth: Tensor, graph: Graph, *, joint: bool = False) -> Tensor:
-    """||prediction - truth|| / ||truth|| in the mass-weighted 2-norm; `joint` takes all channels as one vector."""
+    """||prediction - truth|| / ||truth|| in the mass-weighted 2-norm; `joint` takes all channels as one vector.
+
+    With `joint` it is the relative Frobenius norm error (RFNE) of the matrix of nodes and channels, its rows weighted
+    by the masses: sqrt(sum_ic m_i (prediction - truth)_ic^2 / sum_ic m_i truth_ic^2), `[...]`. The unweighted one is
+    the same where all masses are equal, as on periodic grids.
+    """
     _check(prediction, truth)
     return _ratio((prediction - truth).square(), truth.square(), graph, joint).sqrt()
 
@@ -38,6 +43,36 @@ def vrmse(prediction: Tensor, truth: Tensor, graph: Graph) -> Tensor:
     error = mass_mean((prediction.double() - exact).square(), graph)
     variance = mass_mean(exact.square(), graph) - mass_mean(exact, graph).square()
     return (error / variance.clamp_min(TINY)).sqrt().to(truth.dtype)
+
+
+def anomaly_correlation(prediction: Tensor, truth: Tensor, climatology: Tensor, graph: Graph) -> Tensor:
+    """The anomaly correlation coefficient (ACC) `[..., channels]`, 1 for a perfect prediction, per sample.
+
+    sum_i m_i p_i t_i / sqrt(sum_i m_i p_i^2 sum_i m_i t_i^2) with p = prediction - climatology, t = truth - climatology
+    and the masses m, the areas on the sphere. Means of the anomalies are not taken off (uncentred). Where an anomaly is
+    zero everywhere, it is 0. Scores of forecasts are means of it over samples.
+    Source: WeatherBench 2, Rasp et al., arXiv 2308.15560, whose weights are areas of cells of latitudes and longitudes.
+
+    Args:
+        prediction: `[..., nodes, channels]`.
+        truth: likewise.
+        climatology: what is usual, `[nodes, channels]`, or with leading dimensions that broadcast to the truth's, such
+            as one for each sample's day of the year.
+        graph: a graph, or a batch, which adds a dimension `graphs` before the channels.
+
+    Raises:
+        ValueError: if the fields differ in nodes or channels, or truth or climatology is not finite.
+    """
+    _check(prediction, truth)
+    if climatology.shape[-2:] != truth.shape[-2:] or not torch.isfinite(climatology).all():
+        raise ValueError(
+            f"`climatology` should be finite of shape [..., nodes={truth.shape[-2]}, channels={truth.shape[-1]}], got "
+            f"{list(climatology.shape)}: average the truth of many samples at every node."
+        )
+    usual = climatology.double()
+    ours, exact = prediction.double() - usual, truth.double() - usual
+    sizes = mass_mean(ours.square(), graph).sqrt() * mass_mean(exact.square(), graph).sqrt()
+    return (mass_mean(ours * exact, graph) / sizes.clamp_min(TINY)).to(truth.dtype)
 
 
 def official_vrmse(prediction: Tensor, truth: Tensor, graph: Graph) -> Tensor:

@@ -95,6 +95,87 @@ def test_a_batch_has_one_result_per_graph(metric, box):
     torch.testing.assert_close(together, torch.stack([metric(*pair) for pair in pairs]))
 
 
+SPHERES = [Graph.from_sphere(33, 64), Graph.from_sphere(20, 42, grid="legendre-gauss")]
+
+
+def harmonics(graph):
+    """x, z, x y and 3 z^2 - 1 `[nodes, 4]`: orthogonal over the sphere, the last two of degree 2."""
+    x, y, z = graph.pos.T
+    return torch.stack([x, z, x * y, 3 * z * z - 1], dim=-1)
+
+
+@pytest.mark.parametrize("graph", SPHERES, ids=["equiangular", "legendre-gauss"])
+def test_anomaly_correlation_of_known_anomalies(graph):
+    """1 of the truth whatever the factor, -1 of the opposite, 0 of orthogonal harmonics, 0 of the climatology."""
+    fields = harmonics(graph)
+    usual = 3.0 + fields[:, [1, 0, 0, 2]]
+    factors = torch.tensor([1.0, 0.2, 1e4, -1.0, -3.0], dtype=torch.float64)[:, None, None]
+    found = metrics.anomaly_correlation(usual + factors * fields, usual + fields, usual, graph)
+    torch.testing.assert_close(found, factors[..., 0].sign().expand(5, 4), rtol=0, atol=1e-12)
+    others = metrics.anomaly_correlation(usual + fields.roll(1, dims=-1), usual + fields, usual, graph)
+    torch.testing.assert_close(others, torch.zeros(4).double(), rtol=0, atol=1e-12)
+    assert metrics.anomaly_correlation(usual, usual + fields, usual, graph).abs().max() == 0
+
+
+def test_anomaly_correlation_keeps_the_means():
+    """Of anomalies z + a and z, 1 / 3 being the mean of z^2: sqrt(1/3) / sqrt(1/3 + a^2), where a centred one is 1."""
+    graph = SPHERES[0]
+    z = graph.pos[:, 2:]
+    found = metrics.anomaly_correlation(z + 0.5, z, torch.zeros_like(z), graph)
+    torch.testing.assert_close(found, torch.tensor([(1 / 3) ** 0.5 / (1 / 3 + 0.25) ** 0.5]).double())
+
+
+def test_metrics_of_the_sphere_do_not_depend_on_its_grid():
+    """Both grids integrate the squares of these fields, of degree 4, exactly."""
+    mix = torch.tensor([[1.0, 0.3], [-0.5, 2.0], [0.7, 0.1], [0.2, -0.4]], dtype=torch.float64)
+    turn = torch.linalg.qr(torch.tensor([[1.0, 2.0, 0.3], [0.0, 1.0, -1.0], [0.5, 0.0, 2.0]]).double())[0]
+    values: dict[str, list[torch.Tensor]] = {}
+    for graph in SPHERES:
+        truth = harmonics(graph) @ mix
+        prediction = truth + 0.3 * (graph.pos @ turn)[:, :2]
+        usual = 0.5 * graph.pos[:, :1] ** 2 + truth.flip(-1)
+        for joint in (False, True):
+            values.setdefault(f"l2 {joint}", []).append(
+                metrics.relative_l2(prediction, truth, graph, joint=joint)
+            )
+        values.setdefault("acc", []).append(metrics.anomaly_correlation(prediction, truth, usual, graph))
+        values.setdefault("vrmse", []).append(metrics.vrmse(prediction, truth, graph))
+    for one, other in values.values():
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_joint_relative_l2_is_the_frobenius_norm_of_weighted_rows(box):
+    truth, prediction = torch.randn(2, box.num_nodes, 3, dtype=torch.float64)
+    weighted = [torch.diag(box.mass.sqrt()) @ field for field in (prediction - truth, truth)]
+    expected = torch.linalg.matrix_norm(weighted[0]) / torch.linalg.matrix_norm(weighted[1])
+    torch.testing.assert_close(metrics.relative_l2(prediction, truth, box, joint=True), expected)
+
+
+def test_anomaly_correlation_is_per_sample_and_graph(box):
+    """With a climatology of every sample, in single precision."""
+    other = Graph.from_mesh(periodic_box(70, seed=5))
+    sizes = [box.num_nodes, 70]
+    fields = torch.randn(3, 4, sum(sizes), 2)
+    together = metrics.anomaly_correlation(
+        fields[0], fields[1], fields[2], Batch.from_data_list([box, other])
+    )
+    for place, (graph, part) in enumerate(zip((box, other), fields.split(sizes, dim=-2), strict=True)):
+        for sample in range(4):
+            prediction, truth, usual = (field[sample].double().numpy() for field in part)
+            ours, exact, mass = prediction - usual, truth - usual, graph.mass.numpy()
+            root = np.sqrt((mass @ ours**2) * (mass @ exact**2))
+            expected = torch.from_numpy(mass @ (ours * exact) / root).float()
+            torch.testing.assert_close(together[sample, place], expected)
+
+
+def test_climatologies_that_do_not_fit_are_refused(box):
+    truth = torch.ones(box.num_nodes, 2)
+    with pytest.raises(ValueError, match=r"`climatology` should be finite of shape.*channels=2.*\[150, 1\]"):
+        metrics.anomaly_correlation(truth, truth, truth[:, :1], box)
+    with pytest.raises(ValueError, match="`climatology` should be finite"):
+        metrics.anomaly_correlation(truth, truth, truth * torch.nan, box)
+
+
 def test_fields_that_do_not_match_are_refused(box):
     truth = torch.ones(box.num_nodes, 2)
     with pytest.raises(ValueError, match="agree in nodes and channels"):
