@@ -10,6 +10,7 @@ import typer
 
 from irno_graph.cli.console import say_files, stage
 from irno_graph.cli.data_info import info
+from irno_graph.cli.data_sphere import shallow_water
 
 app = typer.Typer(help="Generate data, and look at other people's.")
 app.command("info")(info)
@@ -80,3 +81,4 @@ _add("ce-rp", "CE-RP: Euler flows from four quadrants of constant states")
 _add("ce-crp", "CE-CRP: Euler flows from four curved regions of constant states")
 _add("ce-kh", "CE-KH: Euler flows from two wavy shear layers")
 _add("ce-rpui", "CE-RPUI: fast Euler flows from quadrants with rippled interfaces")
+app.command("shallow-water")(shallow_water)

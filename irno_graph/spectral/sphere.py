@@ -1,4 +1,4 @@
-"""Spherical harmonics on grids of the sphere, by torch-harmonics: energies per degree, spherical Fourier operators."""
+"""Spherical harmonics on grids of the sphere, by torch-harmonics: energies, synthesis, operators, flows."""
 
 from __future__ import annotations
 
@@ -64,6 +64,46 @@ def degree_energy(field: Tensor, grid: SphereGrid = "equiangular", *, degrees: i
     return both.movedim(-2, -1).to(field.dtype)
 
 
+def from_coefficients(
+    coefficients: Tensor, latitudes: int, longitudes: int, grid: SphereGrid = "equiangular"
+) -> Tensor:
+    """Real fields `[..., latitudes, longitudes]` of `coefficients` `[..., degrees, orders]`, degrees = orders, complex.
+
+    f = sum over l, m >= 0 of (2 - [m = 0]) Re(c_lm P_lm(cos theta) exp(i m phi)) with orthonormal P_lm without the
+    Condon-Shortley phase: c_lm = 0 for m > l. Longitudes begin at 0, latitudes at the north pole.
+
+    Raises:
+        ImportError: without torch-harmonics.
+    """
+    _harmonics()
+    degrees = coefficients.shape[-1]
+    field: Tensor = _synthesis(latitudes, longitudes, degrees, grid, str(coefficients.device))(coefficients)
+    return field
+
+
+def shallow_water_solver(latitudes: int, degrees: int, depth: float) -> nn.Module:
+    """torch-harmonics' shallow-water equations of the earth on a Gaussian grid with twice as many longitudes, float64.
+
+    What is used of it: `dudtspec`, the tendency of geopotential, vorticity and divergence `[3, degrees, degrees]`
+    without diffusion; `getuv`, `vrtdivspec`, `grid2spec`, `spec2grid`; the constants `radius`, `omega`, `gravity`.
+
+    Args:
+        latitudes: of the grid on which products are taken.
+        degrees: of the coefficients.
+        depth: mean depth of the fluid in metres.
+
+    Raises:
+        ImportError: without torch-harmonics.
+    """
+    _harmonics()
+    from torch_harmonics.examples import ShallowWaterSolver
+
+    solver: nn.Module = ShallowWaterSolver(
+        latitudes, 2 * latitudes, 1.0, lmax=degrees, mmax=degrees, grid="legendre-gauss", havg=depth
+    )
+    return solver.double()
+
+
 def spherical_fno(
     in_channels: int,
     channels: int,
@@ -100,6 +140,14 @@ def _transform(latitudes: int, longitudes: int, degrees: int, grid: SphereGrid, 
     """The transform of real fields to coefficients; its Legendre functions are computed once."""
     transform = _harmonics().RealSHT(latitudes, longitudes, degrees, degrees, grid=grid, norm="ortho")
     return transform.to(torch.device(device))
+
+
+@lru_cache(maxsize=16)
+def _synthesis(latitudes: int, longitudes: int, degrees: int, grid: SphereGrid, device: str) -> nn.Module:
+    transform: nn.Module = _harmonics().InverseRealSHT(
+        latitudes, longitudes, degrees, degrees, grid=grid, norm="ortho", csphase=False
+    )
+    return transform.double().to(torch.device(device))
 
 
 def _harmonics() -> ModuleType:

@@ -15,6 +15,7 @@ from irno_graph.data.readers.netcdf import CLASSIC, variables_of
 from irno_graph.data.readers.poseidon import CHANNELS, PoseidonData, poseidon_files
 from irno_graph.data.readers.rigno import RignoFile
 from irno_graph.data.readers.source import FieldSource
+from irno_graph.data.readers.sphere_trajectories import COORDINATES, SphereTrajectories
 from irno_graph.data.readers.well import SPLITS, SUFFIXES, WellData
 from irno_graph.files import MissingFileError
 
@@ -22,6 +23,7 @@ READERS: Mapping[str, Any] = {
     "well": WellData,
     "poseidon": PoseidonData,
     "darcy": DarcyFile,
+    "sphere": SphereTrajectories,
     "latlon": LatLonFile,
     "rigno": RignoFile,
 }
@@ -29,6 +31,7 @@ KNOWN = (
     "the Well's .hdf5 (groups dimensions and t0_fields) or a folder of them",
     "Poseidon's .nc (`data` or `velocity` [n, times, variables, cells, cells]) or a folder of data_0.nc and so on",
     "neuraloperator's Darcy .pt (x and y)",
+    "trajectories on the sphere (.nc; trajectory, time, lat and lon)",
     "NetCDF on latitudes and longitudes",
     "RIGNO's .nc (u and x)",
 )
@@ -71,6 +74,8 @@ def layout_of(path: str | os.PathLike[str]) -> str:
         raise _unknown(found, f"a file that begins with {start!r}")
     if {"dimensions", "t0_fields"} <= groups:
         return "well"
+    if set(COORDINATES) <= names and start[:4] not in CLASSIC:
+        return "sphere"
     if all(any(name in names for name in NAMES[what]) for what in ("latitude", "longitude")):
         return "latlon"
     if {"u", "x"} <= names:
