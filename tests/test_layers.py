@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parents[1] / "irno_graph"
 
 # From the ground up; rooms of one row do not import each other.
 ROWS = [
-    {"files"},
+    {"files", "child"},
     {"mesh"},
     {"graph"},
     {"spectral"},

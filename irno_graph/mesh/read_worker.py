@@ -1,12 +1,10 @@
-"""The process that reads mesh files: one request after another from a pipe; needs meshio and numpy only."""
+"""What the process that reads mesh files does (`irno_graph.child`); needs meshio and numpy only."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
 import io
-import os
-import pickle
 import warnings
 from typing import Any
 
@@ -71,47 +69,3 @@ def known_netgen(lines: list[str]) -> list[str]:
             kept += [f"{int(row[-1]) + 1} 0 {row[0]} {row[1]}" for row in ends]
         place += 2 + count
     return kept
-
-
-def limit_memory(budget: int) -> None:
-    """Let this process grow by `budget` bytes from here, where the system can say so."""
-    try:
-        import resource
-
-        with open("/proc/self/statm") as file:
-            now = int(file.read().split()[0]) * resource.getpagesize()
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        soft = now + budget if hard == resource.RLIM_INFINITY else min(now + budget, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    except (ImportError, OSError, ValueError):
-        return
-
-
-def main() -> None:
-    """Answer requests `(path, bytes of memory)` until the pipe closes."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nothing, stream)
-    import meshio  # noqa: F401  imported before memory is limited
-
-    answers.write(pickle.dumps("ready"))
-    answers.flush()
-    while True:
-        try:
-            path, budget = pickle.load(requests)
-        except EOFError:
-            return
-        limit_memory(budget)
-        answer = read_fields(path)
-        try:
-            data = pickle.dumps(answer, protocol=5)
-        except Exception as error:
-            data = pickle.dumps({"error": f"it cannot be handed over ({type(error).__name__})"}, protocol=5)
-        answers.write(data)
-        answers.flush()
-        del answer, data
-
-
-if __name__ == "__main__":
-    main()

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import pickle
 import re
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
+from irno_graph.child import Child, CrashError, FailedError, LateError, StartError
 from irno_graph.mesh import read_worker
 from irno_graph.mesh.mesh import MeshError
 
 START_SECONDS, SECONDS_PER_MEGABYTE = 20.0, 4.0
 START_BYTES, BYTES_PER_BYTE = 2**30, 60
-_worker: subprocess.Popen | None = None
-_lock = threading.Lock()
 
 
 def read_bounded(file: Path, *, time_limit: float | None = None, isolated: bool = True) -> dict[str, Any]:
@@ -59,80 +53,21 @@ def total_size(file: Path) -> int:
 
 
 def _asked(path: str, budget: int, seconds: float) -> dict[str, Any]:
-    """The worker's answer; a worker that is late is killed, and one that died is replaced at the next call."""
-    with _lock:
-        worker = _running()
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            worker.kill()
-
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        timer = threading.Timer(seconds, stop)
-        timer.daemon = True
-        timer.start()
-        try:
-            worker.stdin.write(pickle.dumps((path, budget), protocol=5))
-            worker.stdin.flush()
-            answer: dict[str, Any] = pickle.load(worker.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            _close()
-            if late.is_set():
-                return {"error": f"reading took more than {seconds:.3g} s (raise `time_limit`)"}
-            return {"error": "the reader crashed"}
-        except BaseException:  # an interrupted read would leave its answer for the next request
-            _close()
-            raise
-        finally:
-            timer.cancel()
-        return answer
+    """What the other process reads, or why it reads nothing."""
+    try:
+        answer: dict[str, Any] = _child.ask(path, seconds=seconds, memory=budget)
+    except LateError:
+        return {"error": f"reading took more than {seconds:.3g} s (raise `time_limit`)"}
+    except CrashError:
+        return {"error": "the reader crashed"}
+    except FailedError as error:
+        return {"error": f"it cannot be handed over ({error})"}
+    except StartError as error:
+        raise MeshError(
+            f"a process that reads meshes should start, got: {error}. "
+            "Read with `isolated=False` where Python is embedded."
+        ) from error
+    return answer
 
 
-def _running() -> subprocess.Popen:
-    global _worker
-    if _worker is not None and _worker.poll() is not None:
-        _close()
-    if _worker is None:
-        command = [sys.executable, "-P", str(Path(read_worker.__file__))]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        try:
-            _worker = subprocess.Popen(command, **pipes, stderr=subprocess.DEVNULL, start_new_session=True)
-            assert _worker.stdout is not None
-            pickle.load(_worker.stdout)  # it says so when it is ready: the time limit is for reading alone
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            _close()
-            raise MeshError(
-                f"a process that reads meshes should start from {sys.executable!r}, got: {error!r}. "
-                "Read with `isolated=False` where Python is embedded."
-            ) from error
-    return _worker
-
-
-def _close() -> None:
-    global _worker
-    worker, _worker = _worker, None
-    if worker is None:
-        return
-    worker.kill()
-    for pipe in (worker.stdin, worker.stdout):
-        try:
-            if pipe is not None:
-                pipe.close()
-        except OSError:
-            continue
-    worker.wait()
-
-
-def _forget() -> None:
-    """In a forked process: its parent's worker belongs to the parent."""
-    global _worker, _lock, _inherited
-    _inherited = _worker
-    _worker, _lock = None, threading.Lock()
-
-
-_inherited: subprocess.Popen | None = None  # kept, since a Popen that is collected speaks up
-atexit.register(_close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+_child = Child(read_worker.__file__, "read_fields", imports=("meshio",))

@@ -34,28 +34,28 @@ def test_a_late_reader_is_killed_and_the_next_file_is_read(square, tmp_path):
 
 def test_a_reader_that_dies_is_replaced(square):
     read_mesh(square)
-    first = reader._worker
+    first = reader._child.process
     assert first is not None
     first.kill()
     first.wait()
     assert len(read_mesh(square).points) == 4
-    assert reader._worker is not first
+    assert reader._child.process is not first
 
 
 def test_one_process_reads_many_files(square):
     read_mesh(square)
-    first = reader._worker
+    first = reader._child.process
     read_mesh(square)
-    assert reader._worker is first
+    assert reader._child.process is first
 
 
 def test_an_answer_cut_off_is_a_crash(square, monkeypatch):
     def cut_off(stream):
         raise EOFError
 
-    reader._close()
+    reader._child.close()
     with monkeypatch.context() as patch:
-        reader._running()
+        reader._child._running()
         patch.setattr(pickle, "load", cut_off)
         with pytest.raises(MeshError, match="the reader crashed"):
             read_mesh(square)
@@ -92,8 +92,8 @@ def test_a_forked_process_has_a_reader_of_its_own(square):
     read_mesh(square)
     child = os.fork()
     if child == 0:
-        fine = reader._worker is None and len(read_mesh(square).points) == 4
-        reader._close()
+        fine = reader._child.process is None and len(read_mesh(square).points) == 4
+        reader._child.close()
         os._exit(0 if fine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(read_mesh(square).points) == 4

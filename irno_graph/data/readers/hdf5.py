@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +12,63 @@ from typing import Any
 import h5py
 import numpy as np
 
+from irno_graph.child import Child, ChildError, CrashError, FailedError, LateError, StartError
+from irno_graph.data.readers import probe
+
+PROBE_SECONDS, PROBE_BYTES = 20.0, 2**30
+WORDS = {
+    LateError: "headers and attributes are not read within {seconds:.3g} s",
+    CrashError: "headers or attributes end the process that reads them",
+    FailedError: "headers or attributes ask for more memory than a sound file needs",
+}
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading; what the library says of a damaged one becomes a ValueError.
 
+    Damage can also make the library run for ever or end the process. Another process therefore looks into the file
+    first (`probed`).
+
     Raises:
         ValueError: if the file, or a part of it that is asked for, is damaged or not HDF5.
     """
+    probed(path)
     with refusing_damage(path), h5py.File(path, "r") as file:
         yield file
+
+
+def probed(path: Path) -> None:
+    """See that all links, attributes and headers of the file come back, once per file, in another process.
+
+    A file counts as the same while its path, size and time of change do. It costs about 1 ms per object in the file,
+    and the first file 0.3 s more, for the process to start.
+
+    Raises:
+        ValueError: if looking into the file takes 20 s, more memory than 1 GB, or crashes.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return  # opening it says why
+    key = (str(path.absolute()), status.st_size, status.st_mtime_ns)
+    if key in _sound:
+        return
+    try:
+        _child.ask(key[0], seconds=PROBE_SECONDS, memory=PROBE_BYTES)
+    except StartError as error:
+        warnings.warn(f"`{path}` is opened without a look into it by another process: {error}.", stacklevel=2)
+        return
+    except ChildError as error:
+        what = WORDS[type(error)].format(seconds=PROBE_SECONDS)
+        raise ValueError(
+            f"`{path}` should be a sound HDF5/NetCDF4 file, got one whose {what}: fetch it again."
+        ) from error
+    _sound.add(key)
+
+
+_child = Child(probe.__file__, "walk", imports=("h5py",))
+_sound: set[tuple[str, int, int]] = set()
 
 
 @contextmanager
