@@ -1,4 +1,4 @@
-"""What networks on grids are made of: convolutions padded by the graph's period, norms, and a change of resolution.
+"""What networks on grids have beside convolutions: norms, and a change of resolution.
 
 Fields are `[samples, channels, *shape]`, the slowest axis first.
 """
@@ -11,49 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from irno_graph.nn.convolution import Periodic, padded
+
 Norm = Literal["layer", "batch", "group"]
-Periodic = tuple[bool, ...]
 
 GROUPS = 8
-CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 BATCH_NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAXIMA: dict[int, Any] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-
-
-def padded(field: Tensor, width: int, periodic: Periodic) -> Tensor:
-    """`field` with `width` more points at both ends of each axis: around periodic axes, the last value at others.
-
-    >>> padded(torch.tensor([[[1.0, 2.0, 3.0]]]), 1, (True,))
-    tensor([[[3., 1., 2., 3., 1.]]])
-    >>> padded(torch.tensor([[[1.0, 2.0, 3.0]]]), 1, (False,))
-    tensor([[[1., 1., 2., 3., 3.]]])
-    """
-    wrapped = [own and size >= width for own, size in zip(periodic, field.shape[2:], strict=True)]
-    for axis, (own, once) in enumerate(zip(periodic, wrapped, strict=True), start=2):
-        if own and not once:  # more than once around
-            places = torch.arange(-width, field.shape[axis] + width, device=field.device)
-            field = field.index_select(axis, places % field.shape[axis])
-    for mode, axes in (("circular", wrapped), ("replicate", [not own for own in periodic])):
-        if any(axes) and width:
-            widths = [width * own for own in reversed(axes) for _ in range(2)]  # the last axis first
-            field = functional.pad(field, widths, mode=mode)
-    return field
-
-
-class Convolution(nn.Module):
-    """A convolution of odd width that keeps the shape, padded by the graph's period (see `padded`)."""
-
-    def __init__(
-        self, channels: int, out: int, dim: int, *, width: int = 3, dilation: int = 1, groups: int = 1
-    ) -> None:
-        super().__init__()
-        self.reach = dilation * (width // 2)
-        self.conv = CONVOLUTIONS[dim](channels, out, width, dilation=dilation, groups=groups)
-
-    def forward(self, field: Tensor, periodic: Periodic) -> Tensor:
-        """`[samples, out, *shape]`."""
-        return self.conv(padded(field, self.reach, periodic))
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from irno_graph.correctors.grid.blocks import CONVOLUTIONS, ChannelNorm, Convolution, Periodic
+from irno_graph.correctors.grid.blocks import ChannelNorm
 from irno_graph.correctors.grid.corrector import GridCorrector
 from irno_graph.correctors.options import Options
+from irno_graph.nn.convolution import CONVOLUTIONS, Convolution, Periodic
 
 
 class ConvNeXtBlock(nn.Module):

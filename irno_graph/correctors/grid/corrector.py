@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from irno_graph.correctors.geometry import static_features
-from irno_graph.correctors.grid.blocks import CONVOLUTIONS, Periodic
 from irno_graph.correctors.grid.layout import Layout, layout_of
 from irno_graph.correctors.options import Options
 from irno_graph.correctors.prepares import Time
 from irno_graph.graph import Graph, node_graph_index
+from irno_graph.nn.convolution import CONVOLUTIONS, Periodic
 from irno_graph.nn.fields import check_field, per_graph_of_sample
 
 

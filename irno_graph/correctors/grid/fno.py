@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from irno_graph.correctors.grid.blocks import CONVOLUTIONS, Periodic
 from irno_graph.correctors.grid.corrector import GridCorrector
 from irno_graph.correctors.options import Options
+from irno_graph.nn.convolution import CONVOLUTIONS, Periodic
 
 
 class SpectralConvolution(nn.Module):

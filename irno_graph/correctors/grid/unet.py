@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from irno_graph.correctors.grid.blocks import Convolution, Norm, Periodic, doubled, halved, norm_of
+from irno_graph.correctors.grid.blocks import Norm, doubled, halved, norm_of
 from irno_graph.correctors.grid.corrector import GridCorrector
 from irno_graph.correctors.grid.official import Official, read_official
 from irno_graph.correctors.options import Options
+from irno_graph.nn.convolution import Convolution, Periodic
 
 
 class DoubleConvolution(nn.Module):
