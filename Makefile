@@ -35,7 +35,8 @@ test-extras: test-sphere test-scatter test-grid
 # Without the imports all tests of a library would be skipped.
 test-sphere: .venv-extras/.sphere
 	$(PINNED_BIN)/python -c 'import torch_harmonics'
-	$(PINNED_BIN)/python -m pytest -m extras tests/spectral tests/bases/test_sphere_base.py tests/test_sphere_loss.py
+	$(PINNED_BIN)/python -m pytest -m extras tests/spectral tests/bases/test_sphere_base.py tests/test_sphere_loss.py \
+	  tests/data/test_shallow_water.py
 
 test-scatter: .venv-extras/.scatter
 	$(PINNED_BIN)/python -c 'import torch_scatter'

@@ -141,7 +141,8 @@ def _attributes(flow: ShallowWater, layout: Layout, seed: int, times: np.ndarray
     return {
         "title": "Shallow water on the rotating earth", "generator": "irno_graph.data.sphere",
         "version": metadata.version("irno-graph"), "torch": str(torch.__version__),
-        "torch_harmonics": metadata.version("torch-harmonics"), **asdict(flow), "published": int(flow.published), "seed": seed,
+        "torch_harmonics": metadata.version("torch-harmonics"),
+        **asdict(flow), "published": int(flow.published), "seed": seed,
         "solver_grid": f"legendre-gauss {flow.solver_nlat} x {2 * flow.solver_nlat}",
         "solver_degrees": flow.solver_degrees, "depth": DEPTH, "damping_time": DAMPING,
         "scheme": "spherical harmonics, RK4, vorticity and divergence damped by the eighth derivative, float64",
@@ -177,7 +178,10 @@ def _folder_of_parts(path: Path, attributes: dict[str, Any]) -> Path:
 def _load(parts: Path, trajectory: int) -> Parts | None:
     """A finished trajectory; None where there is none, or one that was damaged."""
     try:
-        with np.load(parts / f"{trajectory}.npz", allow_pickle=False) as stored:
+        with (
+            (parts / f"{trajectory}.npz").open("rb") as stream,
+            np.load(stream, allow_pickle=False) as stored,
+        ):
             return dict(stored)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError):
         return None
