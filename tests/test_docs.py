@@ -39,7 +39,7 @@ def test_the_corrector_of_your_own_is_asked_once_per_refinement_and_moves_to_the
 
 def test_a_grid_operator_on_a_mesh_is_refined_there():
     text = (Path(__file__).parents[1] / "docs" / "grids.md").read_text(encoding="utf-8")
-    graphs, example = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    graphs, example, finer, *_ = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     names: dict[str, Any] = {"ig": ig}
     exec(graphs, names)
     assert names["grid"].num_nodes == 64 * 48
@@ -48,3 +48,6 @@ def test_a_grid_operator_on_a_mesh_is_refined_there():
     assert names["out"].value.shape == (4, 500, 2)
     base = names["on_mesh"](torch.ones(500, 3), names["mesh"])
     torch.testing.assert_close(base, base[:1].expand_as(base))  # constants stay constant on the way
+    exec(finer, names)
+    assert names["out"].value.shape == (4, 32 * 64, 2)
+    torch.testing.assert_close(names["out"].states[0], names["base"](names["x"], names["fine"]))

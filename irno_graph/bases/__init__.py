@@ -6,6 +6,7 @@ from irno_graph.bases.neuralop import FNO, TFNO, FourierDetails
 from irno_graph.bases.rigno import RIGNO
 from irno_graph.bases.scaled import HighFrequencyScaled, Standardised
 from irno_graph.bases.sphere import SFNO, SphereBase
+from irno_graph.bases.super_resolution import WDSR, SuperResolution
 from irno_graph.bases.the_well import fetch_the_well, load_the_well
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "RIGNO",
     "SFNO",
     "TFNO",
+    "WDSR",
     "Callable",
     "FourierDetails",
     "GridBase",
@@ -20,6 +22,7 @@ __all__ = [
     "OnGrid",
     "SphereBase",
     "Standardised",
+    "SuperResolution",
     "ask",
     "fetch_the_well",
     "load_the_well",

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from irno_graph.bases import FNO as FNOBase
-from irno_graph.bases import RIGNO, SFNO, TFNO, HighFrequencyScaled, Standardised
+from irno_graph.bases import RIGNO, SFNO, TFNO, WDSR, HighFrequencyScaled, Standardised
 from irno_graph.correctors import (
     FNO,
     ConvNeXt,
@@ -41,6 +41,7 @@ KINDS: dict[str, Any] = {
     "RIGNO": RIGNO.from_config,
     "SFNO": SFNO.from_config,
     "TFNOBase": TFNO.from_config,
+    "WDSR": WDSR.from_config,
     "EdgeMessagePassing": EdgeMessagePassing.from_config,
     "MessagePassing": MessagePassing.from_config,
     "MultiscaleMessagePassing": MultiscaleMessagePassing.from_config,
