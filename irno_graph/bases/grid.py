@@ -14,6 +14,7 @@ torch.Size([4, 500, 2])
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,8 +103,10 @@ class OnGrid(nn.Module):
     on the way back. They are made once per graph. On the grid itself nothing is interpolated. What the grid does not
     resolve is lost, so its spacing should be that of the mesh or less.
 
+    `irno_graph.save` keeps it where it keeps the base: the grid as a shape, lengths, periods and a first point.
+
     Args:
-        base: any base that takes the grid: `GridBase(model, grid)`.
+        base: any base that takes the grid: `FNO`, or `GridBase(model, grid)`.
         grid: made by `Graph.from_grid`.
         order: 1 or 3, of the polynomials on the way back.
         conservative: keep the sum of masses times field, there and back.
@@ -122,8 +125,21 @@ class OnGrid(nn.Module):
 
     def extra_repr(self) -> str:
         """What a printed module says."""
-        shape = next(iter(self._grids.values())).graph.grid_shape
-        return f"shape={shape}, order={self.order}, conservative={self.conservative}"
+        return f"shape={self._grid.grid_shape}, order={self.order}, conservative={self.conservative}"
+
+    def config(self) -> dict[str, Any]:
+        """What `from_config` needs, without the base's own.
+
+        Raises:
+            ValueError: if the grid's nodes are renumbered, which a shape and lengths do not say.
+        """
+        return {**_described(self._grid), "order": self.order, "conservative": self.conservative}
+
+    @staticmethod
+    def from_config(config: dict[str, Any], base: nn.Module) -> OnGrid:
+        """The wrapper that `config` describes around `base`."""
+        settings = {name: config[name] for name in ("order", "conservative")}
+        return OnGrid(base, _grid_from(config), **settings)
 
     def forward(
         self,
@@ -159,7 +175,40 @@ class OnGrid(nn.Module):
         values = [back(answer[:, place]) for place, (_, back) in enumerate(maps)]
         return torch.cat(values, dim=-2).unflatten(0, leading) if leading else torch.cat(values, dim=-2)[0]
 
+    @property
+    def _grid(self) -> Graph:
+        return next(iter(self._grids.values())).graph
+
     def _grid_on(self, device: torch.device) -> Held:
         if device not in self._grids:
-            self._grids[device] = Held(next(iter(self._grids.values())).graph.clone().to(device))
+            self._grids[device] = Held(self._grid.clone().to(device))
         return self._grids[device]
+
+
+def _described(graph: Graph) -> dict[str, Any]:
+    """What `_grid_from` makes the grid of again, as JSON holds it."""
+    if "original_index" in graph:
+        raise ValueError(
+            f"a grid is saved with its nodes in their own order, got one of shape {graph.grid_shape} that is "
+            "renumbered: make it by `Graph.from_grid` without `order`."
+        )
+    grid = grid_of(graph)
+    lengths = grid.period or (None,) * len(grid.shape)
+    sides = [length or float(f"{side:.15g}") for length, side in zip(lengths, grid.extent, strict=True)]
+    return {
+        "shape": list(grid.shape),
+        "extent": sides,
+        "period": None if grid.period is None else list(grid.period),
+        "centred": grid.centred,
+        "origin": list(grid.origin),
+    }
+
+
+def _grid_from(config: dict[str, Any]) -> Graph:
+    graph = Graph.from_grid(
+        tuple(config["shape"]), extent=config["extent"], period=config["period"], centred=config["centred"]
+    )
+    shift = torch.tensor(config["origin"], dtype=graph.pos.dtype) - graph.pos[0]
+    if bool((shift.abs() > 1e-9 * graph.edge_attr[:, -1].min()).any()):  # of a spacing: round-off is no shift
+        graph.pos = graph.pos + shift
+    return graph

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from irno_graph.bases import FNO as FNOBase
-from irno_graph.bases import RIGNO, SFNO, TFNO, WDSR, HighFrequencyScaled, Standardised
+from irno_graph.bases import RIGNO, SFNO, TFNO, WDSR, HighFrequencyScaled, OnGrid, Standardised
 from irno_graph.correctors import (
     FNO,
     ConvNeXt,
@@ -52,8 +52,10 @@ KINDS: dict[str, Any] = {
 }
 WRAPPERS: dict[str, Any] = {  # of a base
     "HighFrequencyScaled": HighFrequencyScaled.from_config,
+    "OnGrid": OnGrid.from_config,
     "Standardised": Standardised.from_config,
 }
+FOREIGN = ("Callable", "GridBase", "SphereBase", "SuperResolution")  # hold a module or function of the user's
 CHOICES: dict[str, Any] = {
     kind.__name__: kind for kind in (Constant, Decaying, Harmonic, Averaged, Aitken, Anderson)
 }
@@ -194,6 +196,11 @@ def _described(module: nn.Module) -> dict[str, Any]:
     kind = getattr(type(module), "kind", type(module).__name__)
     if kind in WRAPPERS:
         return {"kind": kind, "config": module.config(), "base": _described(module.base)}  # type: ignore
+    if kind in FOREIGN:
+        raise StorageError(
+            f"only what the library can build anew is saved, got {kind} around a module or function of your own: save "
+            "its weights yourself."
+        )
     if kind not in KINDS:
         raise StorageError(f"only {sorted(KINDS)} can be saved, got {kind}: save its weights yourself.")
     return {"kind": kind, "config": module.config()}  # type: ignore[operator]
