@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from irno_graph.graph import Graph
+from irno_graph.graph import Graph, graph_list
 from irno_graph.graph.spheres import SphereGrid
 from irno_graph.nn.fields import check_field
 from irno_graph.spectral.sphere import spherical_fno
@@ -16,7 +16,8 @@ class SphereBase(nn.Module):
     """A module `[batch, in_channels, nlat, nlon]` -> `[batch, channels, nlat, nlon]` as a base on `Graph.from_sphere`.
 
     Rows go from the north pole down, columns once around, as the nodes of the graph do. Nodes at a pole are passed on
-    as they are, one per longitude: a component of a vector may differ between them.
+    as they are, one per longitude: a component of a vector may differ between them. Leading dimensions of x, and the
+    graphs of a batch, become one batch.
 
     Args:
         model: the module; it gets fields of the graph's shape and no time.
@@ -32,25 +33,29 @@ class SphereBase(nn.Module):
         self.shape, self.grid = sphere_of(graph)
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
-        """h0 `[..., nodes, channels]` of x `[..., nodes, in_channels]`.
+        """h0 `[..., nodes, channels]` of x `[..., nodes, in_channels]` on the grid or a batch of it.
 
         Raises:
-            ValueError: if the graph has another shape or grid, x does not fit it, or the module changes the shape.
+            ValueError: if a graph has another shape or grid, x does not fit it, or the module changes the shape.
         """
-        found = sphere_of(graph)
-        if found != (self.shape, self.grid):
-            raise ValueError(
-                f"this base is for the grid {self.shape} of type '{self.grid}', got {found[0]} of type '{found[1]}': "
-                "make the graph with `Graph.from_sphere` of that shape."
-            )
+        parts = graph_list(graph)
+        for part in parts:
+            found = sphere_of(part)
+            if found != (self.shape, self.grid):
+                raise ValueError(
+                    f"this base is for the grid {self.shape} of type '{self.grid}', got {found[0]} of type "
+                    f"'{found[1]}': make the graph with `Graph.from_sphere` of that shape."
+                )
         check_field(x, graph, None, "x")
-        on_grid = x.unflatten(-2, self.shape).movedim(-1, -3)  # [..., in_channels, nlat, nlon]
+        on_grid = x.unflatten(-2, (len(parts), *self.shape)).movedim(
+            -1, -3
+        )  # [..., graphs, in_channels, nlat, nlon]
         value = self.model(on_grid.reshape(-1, *on_grid.shape[-3:]))  # [batch, channels, nlat, nlon]
         if value.dim() != 4 or tuple(value.shape[-2:]) != self.shape:
             raise ValueError(
                 f"the module should give [batch, channels, {self.shape[0]}, {self.shape[1]}], got {list(value.shape)}."
             )
-        value = value.movedim(-3, -1).flatten(-3, -2)  # [batch, nodes, channels]
+        value = value.movedim(-3, -1).flatten(-3, -2)  # [batch, nodes of a graph, channels]
         return value.reshape(*x.shape[:-1], value.shape[-1])
 
     def extra_repr(self) -> str:

@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Batch
 
 import irno_graph as ig
 from irno_graph.graph import Graph
@@ -48,6 +49,22 @@ def test_rows_are_latitudes_from_the_north_and_columns_go_east(grid):
     torch.testing.assert_close(
         out[1, 2, :, 3:], graph.pos * torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
     )
+
+
+def test_a_batch_of_spheres_is_each_of_them():
+    graphs = [Graph.from_sphere(5, 8) for _ in range(3)]
+    base = ig.bases.SphereBase(nn.Conv2d(2, 3, 3, padding=1).double(), graphs[0])
+    batch = Batch.from_data_list(graphs)
+    x = torch.randn(2, 4, 120, 2, dtype=torch.float64)
+    alone = [base(own, graphs[0]) for own in x.split(40, dim=-2)]
+    torch.testing.assert_close(base(x, batch), torch.cat(alone, dim=-2))
+    torch.testing.assert_close(base(x[0, 0], batch), base(x, batch)[0, 0])
+    with pytest.raises(ValueError, match=r"got \(5, 8\) of type 'lobatto'"):
+        base(x, Batch.from_data_list([*graphs[:2], Graph.from_sphere(5, 8, grid="lobatto")]))
+    with pytest.raises(ValueError, match=r"got \(5, 10\) of type"):
+        base(x, Batch.from_data_list([*graphs[:2], Graph.from_sphere(5, 10)]))
+    with pytest.raises(ValueError, match=r"nodes=120.*got \[80, 2\]"):
+        base(x[0, 0, :80], batch)
 
 
 @pytest.mark.extras
