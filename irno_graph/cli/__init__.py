@@ -12,6 +12,7 @@ from irno_graph.cli import (
     cache,
     calibrate,
     certify,
+    compare,
     convert,
     data,
     demo,
@@ -39,6 +40,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.add_typer(meshes.app, name="mesh")
 app.add_typer(convert.app, name="convert")
 app.add_typer(experiment.app, name="experiment")
+app.command("compare")(compare.compare)
 app.add_typer(cache.app, name="cache")
 app.command("bench", context_settings=bench.SETTINGS)(bench.bench)
 app.command("version")(version.version)

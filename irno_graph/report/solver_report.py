@@ -10,6 +10,7 @@ import numpy as np
 
 from irno_graph.files import atomic_path
 from irno_graph.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, plain_figure, styled, write_figure
+from irno_graph.report.tables import table_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,7 @@ def _text(
         [ROLES[role], f"`{result['models'][role]}`", f"{result[role]['alpha']:g}", str(result[role]["K"])]
         for role in roles
     ]
-    yield _table(["model", "file", "alpha", "K"], rows)
+    yield table_lines(["model", "file", "alpha", "K"], rows)
     yield from _certificates(result, roles, files["bias"])
     yield from _steps(result, roles, files["steps"])
     yield from _solvers(result, roles)
@@ -94,7 +95,7 @@ def _certificates(result: Mapping[str, Any], roles: Sequence[str], picture: Path
         "error at the limit",
         "verdicts",
     ]
-    yield _table(head, rows)
+    yield table_lines(head, rows)
     for role in roles:
         own = result[role]["certificates"]
         yield (
@@ -118,7 +119,7 @@ def _steps(result: Mapping[str, Any], roles: Sequence[str], picture: Path) -> It
             for name, curve in own["error"].items()
         ]
         yield f"\n{ROLES[role].capitalize()}, K = {steps}:\n\n"
-        yield _table(["alpha", *(f"k = {k}" for k in shown), "rise"], rows)
+        yield table_lines(["alpha", *(f"k = {k}" for k in shown), "rise"], rows)
     yield f"\n![error against k]({picture.name})\n"
 
 
@@ -141,7 +142,7 @@ def _solvers(result: Mapping[str, Any], roles: Sequence[str]) -> Iterator[str]:
             ]
             rows.append([alpha, *cells])
         yield f"\n{ROLES[role].capitalize()}:\n\n"
-        yield _table(["alpha", *names], rows)
+        yield table_lines(["alpha", *names], rows)
 
 
 def _starts(result: Mapping[str, Any], roles: Sequence[str]) -> Iterator[str]:
@@ -168,7 +169,7 @@ def _starts(result: Mapping[str, Any], roles: Sequence[str]) -> Iterator[str]:
                 ]
             rows.append([name, *cells])
         yield f"\n{ROLES[role].capitalize()}, calibrated on {own['calibrated_on']} states:\n\n"
-        yield _table(head, rows)
+        yield table_lines(head, rows)
 
 
 def _rollouts(result: Mapping[str, Any], roles: Sequence[str], picture: Path) -> Iterator[str]:
@@ -200,7 +201,7 @@ def _rollouts(result: Mapping[str, Any], roles: Sequence[str], picture: Path) ->
             )
     last = first["time_steps"]
     head = ["rollout", "error at 1", f"at {last}", "largest ratio", "worse", "guarded", "size", "ended"]
-    yield _table(head, rows)
+    yield table_lines(head, rows)
     yield f"\n![kinetic energy of long rollouts]({picture.name})\n"
 
 
@@ -219,7 +220,7 @@ def _losses(own: Mapping[str, Any]) -> Iterator[str]:
         ]
         rows.append([name, str(len(seeds)), *cells, *bands])
     head = ["loss", "seeds", "one step, L2", "one step, L1", "rollout, L2", "band 1", "2", "3", "4"]
-    yield _table(head, rows)
+    yield table_lines(head, rows)
 
 
 @styled
@@ -275,11 +276,6 @@ def energy_figure(found: Mapping[str, Any]) -> Figure:
     figure.axes[0].set_ylabel("kinetic energy")
     figure.axes[-1].legend()
     return figure
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["--"] + ["--:"] * (len(head) - 1), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _number(values: Sequence[float | None]) -> str:

@@ -46,6 +46,18 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of cells: the first column to the left, the others to the right.
+
+    >>> print(table_lines(["x", "y"], [["a", "1"]]), end="")
+    | x | y |
+    | -- | --: |
+    | a | 1 |
+    """
+    lines = [head, ["--"] + ["--:"] * (len(head) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def _block(result: Mapping[str, Any], steps: Sequence[int]) -> Table:
     samples, count = int(result["samples"]), int(result["steps"])
     table = Table(
