@@ -6,6 +6,8 @@ import json
 import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,8 @@ def fit(
     """
     last = folder / "last.ckpt"
     _same_settings(folder, settings or {})
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     index = torch.device(device).index
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = lightning.Trainer(
         max_steps=total_steps,
         accelerator="gpu" if device.startswith("cuda") else "cpu",
@@ -76,12 +78,7 @@ def fit(
         log_every_n_steps=20,
         enable_model_summary=False,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*number of training batches.*")
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    with quiet():
         trainer.fit(
             task,
             train_dataloaders=DataLoader(plan, batch_size=None),
@@ -89,6 +86,22 @@ def fit(
             ckpt_path=str(last) if last.is_file() else None,
             weights_only=True,
         )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's messages about workers, logs and modes that are as they should be."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in (
+            ".*does not have many workers.*",
+            ".*number of training batches.*",
+            ".*in eval mode at the start of training.*",
+            ".*exists and is not empty.*",
+            ".*treespec, LeafSpec.*",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 def _same_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -1,7 +1,10 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from irno_graph.experiments.compare import read_compare_config
 from irno_graph.experiments.config import ConfigError, read_config
 from irno_graph.experiments.solver import read_solver_config
 
@@ -21,7 +24,8 @@ def written(tmp_path, text):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_file_in_configs_is_read(path):
-    read = read_solver_config if path.stem.startswith("solver") else read_config
+    kinds: dict[str, Callable[..., Any]] = {"solver": read_solver_config, "compare": read_compare_config}
+    read = kinds.get(path.stem.partition("_")[0], read_config)
     assert read(path).name != "experiment"
 
 
