@@ -62,8 +62,8 @@ class SuperResolution(nn.Module):
         """h0 `[..., fine nodes, channels]` of x `[..., fine nodes, in_channels]`.
 
         Raises:
-            ValueError: if the graph is not the fine grid (or a batch of it, in the plane or in space), x does not fit
-                it, or the module's value has another shape than it should.
+            ValueError: if the graph is not the fine grid or a batch of it, x does not fit it, or the module's value has
+                another shape than it should.
         """
         return self.base(x, graph)
 

@@ -212,8 +212,9 @@ def test_a_saved_base_is_the_same(name, tmp_path):
     torch.testing.assert_close(loaded.base.lower(x), model.lower(x), rtol=0, atol=1e-12)
 
 
-def test_a_batch_of_the_fine_grid_is_each_of_them():
-    model, _, fine = model_of("periodic")
+@pytest.mark.parametrize("name", ["periodic", "sphere"])
+def test_a_batch_of_the_fine_grid_is_each_of_them(name):
+    model, _, fine = model_of(name)
     x = torch.randn(4, 3 * fine.num_nodes, 2, dtype=torch.float64)
     expected = torch.cat([model(part, fine) for part in x.split(fine.num_nodes, dim=-2)], dim=-2)
     torch.testing.assert_close(model(x, Batch.from_data_list([fine] * 3)), expected)
