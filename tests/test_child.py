@@ -59,7 +59,7 @@ def test_who_is_late_or_dies_is_replaced(child: Child) -> None:
     start = time.monotonic()
     with pytest.raises(LateError, match=r"0\.2 s"):
         ask(child, "waiting", 60, seconds=0.2)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     second = ask(child, "process", 0)
     with pytest.raises(CrashError):
         ask(child, "dying", 0)

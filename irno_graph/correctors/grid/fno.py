@@ -17,7 +17,8 @@ class SpectralConvolution(nn.Module):
     """v^(k) <- R(k) v^(k) for |k_a| < modes along each axis, 0 beyond: a convolution with a smooth kernel.
 
     On an axis that is not periodic, v is continued evenly at its first and last points, so that it has no jump there;
-    k then counts half waves. Modes that the grid does not resolve, its Nyquist frequency included, are left out, so
+    k then counts half waves between them. That is so on grids of centres too, whose boundary is half a spacing further
+    out. Modes that the grid does not resolve, its Nyquist frequency included, are left out, so
     that the same weights do the same to band-limited fields on every grid.
 
     Args:

@@ -57,7 +57,7 @@ def test_a_heap_that_never_ends_is_refused_within_the_limit(
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"damaged.nc. should be a sound.*not read within 0\.5 s"):
         open_data(damaged)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     monkeypatch.undo()
     with hdf5.opened(sound) as file:  # another process answers for the next file
         assert hdf5.words(file["u"].attrs["names"]) == ("density", "pressure")
@@ -77,7 +77,7 @@ def test_what_goes_wrong_in_the_other_process_is_told(
 ) -> None:
     child = worker(tmp_path, body)
     monkeypatch.setattr(hdf5, "_child", child)
-    monkeypatch.setattr(hdf5, "PROBE_SECONDS", 1.0)
+    monkeypatch.setattr(hdf5, "PROBE_SECONDS", 1.0 if "sleep" in body else 20.0)
     with pytest.raises(ValueError, match=f"a.nc.*{why}.*fetch it again"):
         open_data(write_rigno(tmp_path / "a.nc"))
     child.close()
