@@ -22,7 +22,7 @@ COLOURS = {
     "multi-scale": "#8c3c0f",
 }
 DASHES = {"grids": "--", "graphs": "-"}
-TOP = 1.5  # of the base's error, where lines are cut off
+TOP = 1.15  # of the base's error, where lines are cut off
 BANDS = ("low", "mid", "high")
 
 
@@ -52,7 +52,8 @@ def pareto_figure(own: Comparison) -> Figure:
             look = {"color": colour, "linestyle": "none", "label": label}
             axis.plot([start], [error], marker=marker, markersize=6, zorder=3, **look)
         if axis.get_ylim()[1] > TOP * alone > control:
-            axis.set_ylim(top=TOP * alone)
+            least = min(np.min(line.get_ydata()) for line in axis.lines)
+            axis.set_ylim(least - 0.05 * (TOP * alone - least), TOP * alone)
         axis.set(title=f"base: {base}", xlabel="ms per sample", xscale="log")
         _plain_ticks(axis)
     figure.axes[0].set_ylabel(f"VRMSE, {own.tests[0]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
@@ -28,14 +29,14 @@ from irno_graph.report.tables import table_lines
 
 NOTES = """\
 Each base is trained for each seed and then frozen; all correctors of a base and seed refine the same base. The
-control is the base itself, trained on for as much processor time as a corrector gets. All correctors have about the
-same number of parameters and are trained alike: same loss, batches, learning rate, alpha and K. What is measured is
-an exponential average of their weights.
+control is the base itself, trained on as it was, for as much processor time as a corrector gets or to a plateau. All
+correctors have about the same number of parameters and are trained alike: same loss, batches, learning rate, alpha
+and K. What is measured is an exponential average of their weights.
 
 - equal steps: after the same number of optimiser steps; equal time: after the same processor time.
 - VRMSE: mean over channels and samples.
-- left: VRMSE of the refined answer over that of the base of the same seed, in %. How the
-  bases of different seeds differ drops out, so correctors are compared by this one.
+- left: VRMSE of the refined answer over that of the base of the same seed, in %. How bases
+  of different seeds differ drops out, so correctors are compared by this one.
 - low, mid, high: root mean square error in that third of the frequencies over that of the base, in %, at equal time.
 - a ± b: mean over seeds and half the width of its 95 % confidence interval by Student's t; no b with one seed.
 """
@@ -77,8 +78,8 @@ def write_compare_report(
         pareto, bands = files[own.name]
         write_figure(pareto_figure(own), pareto)
         write_figure(bands_figure(own), bands)
-    changed = "".join(f" --set {change}" for change in changes)
-    command = " ".join(["irno-graph compare", *(config.as_posix() for config in configs)]) + changed
+    changed = [word for change in changes for word in ("--set", change)]
+    command = shlex.join(["irno-graph", "compare", *(config.as_posix() for config in configs), *changed])
     with atomic_path(path) as temporary:
         temporary.write_text("".join(_text(found, path, files, command)), encoding="utf-8")
     return places
