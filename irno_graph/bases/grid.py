@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from irno_graph.bases.callable import ask
 from irno_graph.graph import Graph, graph_list
 from irno_graph.graph.grid_fields import grid_of, to_grid, to_nodes
+from irno_graph.graph.resolution import described, rebuilt
 from irno_graph.graph.transfer import Held, there_and_back
 from irno_graph.nn.fields import check_field, per_graph_of_sample
 
@@ -133,13 +134,18 @@ class OnGrid(nn.Module):
         Raises:
             ValueError: if the grid's nodes are renumbered, which a shape and lengths do not say.
         """
-        return {**_described(self._grid), "order": self.order, "conservative": self.conservative}
+        if "original_index" in self._grid:
+            raise ValueError(
+                f"a grid is saved with its nodes in their own order, got one of shape {self._grid.grid_shape} that is "
+                "renumbered: make it by `Graph.from_grid` without `order`."
+            )
+        return {"grid": described(self._grid), "order": self.order, "conservative": self.conservative}
 
     @staticmethod
     def from_config(config: dict[str, Any], base: nn.Module) -> OnGrid:
         """The wrapper that `config` describes around `base`."""
         settings = {name: config[name] for name in ("order", "conservative")}
-        return OnGrid(base, _grid_from(config), **settings)
+        return OnGrid(base, rebuilt(config["grid"]), **settings)
 
     def forward(
         self,
@@ -183,32 +189,3 @@ class OnGrid(nn.Module):
         if device not in self._grids:
             self._grids[device] = Held(self._grid.clone().to(device))
         return self._grids[device]
-
-
-def _described(graph: Graph) -> dict[str, Any]:
-    """What `_grid_from` makes the grid of again, as JSON holds it."""
-    if "original_index" in graph:
-        raise ValueError(
-            f"a grid is saved with its nodes in their own order, got one of shape {graph.grid_shape} that is "
-            "renumbered: make it by `Graph.from_grid` without `order`."
-        )
-    grid = grid_of(graph)
-    lengths = grid.period or (None,) * len(grid.shape)
-    sides = [length or float(f"{side:.15g}") for length, side in zip(lengths, grid.extent, strict=True)]
-    return {
-        "shape": list(grid.shape),
-        "extent": sides,
-        "period": None if grid.period is None else list(grid.period),
-        "centred": grid.centred,
-        "origin": list(grid.origin),
-    }
-
-
-def _grid_from(config: dict[str, Any]) -> Graph:
-    graph = Graph.from_grid(
-        tuple(config["shape"]), extent=config["extent"], period=config["period"], centred=config["centred"]
-    )
-    shift = torch.tensor(config["origin"], dtype=graph.pos.dtype) - graph.pos[0]
-    if bool((shift.abs() > 1e-9 * graph.edge_attr[:, -1].min()).any()):  # of a spacing: round-off is no shift
-        graph.pos = graph.pos + shift
-    return graph

@@ -202,11 +202,13 @@ def described(graph: Graph) -> dict[str, Any]:
     if graph.sphere_shape:
         return {"sphere": list(graph.sphere_shape), "grid": graph.sphere_grid}
     grid = grid_of(graph)
+    lengths = grid.period or (None,) * len(grid.shape)
+    sides = [length or float(f"{side:.15g}") for length, side in zip(lengths, grid.extent, strict=True)]
     return {
         "shape": list(grid.shape),
         "origin": list(grid.origin),
-        "extent": list(grid.extent),
-        "period": None if graph.period is None else list(graph.period),
+        "extent": sides,
+        "period": None if grid.period is None else list(grid.period),
         "centred": grid.centred,
     }
 
@@ -217,7 +219,9 @@ def rebuilt(description: dict[str, Any]) -> Graph:
         return Graph.from_sphere(*description["sphere"], grid=description["grid"])
     names = ("extent", "period", "centred")
     graph = Graph.from_grid(tuple(description["shape"]), **{name: description[name] for name in names})
-    graph.pos = graph.pos + (torch.tensor(description["origin"], dtype=graph.pos.dtype) - graph.pos[0])
+    shift = torch.tensor(description["origin"], dtype=graph.pos.dtype) - graph.pos[0]
+    if bool((shift.abs() > 1e-9 * graph.edge_attr[:, -1].min()).any()):  # of a spacing: round-off is no shift
+        graph.pos = graph.pos + shift
     return graph
 
 
