@@ -11,9 +11,11 @@ import typer
 from irno_graph.cli.console import say_files, stage
 from irno_graph.cli.data_info import info
 from irno_graph.cli.data_sphere import shallow_water
+from irno_graph.cli.data_validate import validate
 
 app = typer.Typer(help="Generate data, and look at other people's.")
 app.command("info")(info)
+app.command("validate")(validate)
 
 
 @app.callback()

@@ -12,6 +12,8 @@ from irno_graph.cli.console import console
 if TYPE_CHECKING:
     from irno_graph.data.readers import FieldSource
 
+LAYOUT_OF = {"split": "well", "axes": "poseidon", "unpickle": "darcy"}
+
 
 def info(
     path: Annotated[Path, typer.Argument(help="File or folder: The Well, Poseidon, Darcy .pt, ERA5, RIGNO.")],
@@ -23,19 +25,23 @@ def info(
     samples: Annotated[int, typer.Option(help="How many to read for the statistics; 0 reads none.")] = 4,
 ) -> None:
     """Format, shape, channels, statistics, period, and how the order of the axes was found."""
+    _say(opened_source(path, split=split, axes=axes, unpickle=unpickle or None), samples)
+
+
+def opened_source(path: Path, **given: Any) -> FieldSource:
+    """The source at `path`, with those of the options `split`, `axes` and `unpickle` that are not None.
+
+    Raises:
+        ValueError: for an option of another layout.
+    """
     from irno_graph.data.readers import layout_of, open_data
 
-    given: dict[str, tuple[str, Any]] = {
-        "split": ("well", split),
-        "axes": ("poseidon", axes),
-        "unpickle": ("darcy", unpickle or None),
-    }
     layout = layout_of(path)
-    wrong = [f"--{name}" for name, (of, value) in given.items() if value is not None and of != layout]
+    options = {name: value for name, value in given.items() if value is not None}
+    wrong = [f"--{name}" for name in options if LAYOUT_OF[name] != layout]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} should be left out: `{path}` has the layout '{layout}'.")
-    options = {name: value for name, (_, value) in given.items() if value is not None}
-    _say(open_data(path, **options), samples)
+    return open_data(path, **options)
 
 
 def _say(source: FieldSource, samples: int) -> None:

@@ -1,0 +1,130 @@
+"""Means of what a flow conserves, per snapshot, and its slopes in the four ways to read its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irno_graph.graph import Graph, gradient, mass_mean
+
+ALIASES = {
+    "rho": ("rho", "density"),
+    "vx": ("vx", "velocity_x"),
+    "vy": ("vy", "velocity_y"),
+    "p": ("p", "pressure"),
+    "energy": ("e", "energy"),
+}
+WAYS = {"(x, y)": (0, 1, 1.0), "(y, x)": (1, 0, 1.0), "(x, -y)": (0, 1, -1.0), "(y, -x)": (1, 0, -1.0)}
+
+
+@dataclass(frozen=True)
+class FlowNames:
+    """Places of a plane flow's channels; None for those that are not there.
+
+    Attributes:
+        vx, vy: components of the velocity.
+        rho: density.
+        p: pressure.
+        energy: per volume.
+    """
+
+    vx: int
+    vy: int
+    rho: int | None = None
+    p: int | None = None
+    energy: int | None = None
+
+    @classmethod
+    def of(cls, channels: Sequence[str]) -> FlowNames | None:
+        """The places among `channels`; None where there is no velocity.
+
+        >>> FlowNames.of(("rho", "vx", "vy", "p"))
+        FlowNames(vx=1, vy=2, rho=0, p=3, energy=None)
+        """
+        lower = [name.lower() for name in channels]
+        places: dict[str, int] = {}
+        for name, words in ALIASES.items():
+            found = [lower.index(word) for word in words if word in lower]
+            if found:
+                places[name] = found[0]
+        return cls(**places) if {"vx", "vy"} <= set(places) else None
+
+
+def flow_figures(values: Tensor, graph: Graph, names: FlowNames, gamma: float) -> dict[str, np.ndarray]:
+    """Figures `[times]` of `values` `[times, nodes, channels]`, weighted by the nodes' masses.
+
+    Of what is conserved the means: `momentum_x` and `momentum_y` (of rho v, with rho = 1 where there is none), with rho
+    `mass`, with rho and p or E `energy` (of E, computed from p where there is none), and `..._noise` of each: the
+    error that sampling at the nodes may make, the root of half the mean squared difference between neighbours over the
+    number of nodes. `momentum_square` is the mean of |rho v|^2. Extremes are `rho_low`, `rho_high`, `p_low`, `p_high`;
+    `p_mean` is a mean. With rho, p and E: `misfit_mean` and `misfit_square` of E - p / (gamma - 1) - rho |v|^2 / 2,
+    `swapped_square` of that with p and E exchanged, `energy_square`, `p_square`, and `fit`, the mean of
+    (E - rho |v|^2 / 2) p.
+    """
+    velocity = values[..., [names.vx, names.vy]]
+    density = torch.ones_like(velocity[..., 0]) if names.rho is None else values[..., names.rho]
+    momentum = density[..., None] * velocity
+    kinetic = 0.5 * (momentum * velocity).sum(dim=-1)
+    conserved = {"momentum_x": momentum[..., 0], "momentum_y": momentum[..., 1]}
+    others = {"momentum_square": momentum.square().sum(dim=-1)}
+    extremes: dict[str, Tensor] = {}
+    if names.rho is not None:
+        conserved["mass"] = density
+        extremes |= {"rho_low": density.amin(dim=-1), "rho_high": density.amax(dim=-1)}
+    p = None if names.p is None else values[..., names.p]
+    energy = None if names.energy is None else values[..., names.energy]
+    if p is not None:
+        others["p_mean"] = p
+        extremes |= {"p_low": p.amin(dim=-1), "p_high": p.amax(dim=-1)}
+    if names.rho is not None and energy is not None:
+        conserved["energy"] = energy
+        others["energy_square"] = energy.square()
+    elif names.rho is not None and p is not None:
+        conserved["energy"] = p / (gamma - 1) + kinetic
+    if names.rho is not None and p is not None and energy is not None:
+        others |= _equation_of_state(p, energy, kinetic, gamma)
+    fields = conserved | others
+    means = mass_mean(torch.stack(list(fields.values()), dim=-1), graph)  # [times, fields]
+    found = {name: means[:, place].numpy() for place, name in enumerate(fields)}
+    found |= {f"{name}_noise": _noise(values, graph) for name, values in conserved.items()}
+    return found | {name: value.numpy() for name, value in extremes.items()}
+
+
+def _equation_of_state(p: Tensor, energy: Tensor, kinetic: Tensor, gamma: float) -> dict[str, Tensor]:
+    misfit = energy - p / (gamma - 1) - kinetic
+    return {
+        "misfit_mean": misfit,
+        "misfit_square": misfit.square(),
+        "swapped_square": (p - energy / (gamma - 1) - kinetic).square(),
+        "p_square": p.square(),
+        "fit": (energy - kinetic) * p,
+    }
+
+
+def _noise(field: Tensor, graph: Graph) -> np.ndarray:
+    """Of the mean of `field` `[times, nodes]`, as for one random node in each of as many equal parts: `[times]`."""
+    source, target = graph.edge_index
+    steps = (field[:, source] - field[:, target]).square().mean(dim=1) / 2
+    return (steps / len(graph.pos)).sqrt().numpy()
+
+
+def slope_figures(values: Tensor, graph: Graph, names: FlowNames) -> dict[str, float]:
+    """Mean squares of the divergence of one snapshot `[nodes, channels]` in all `WAYS`, and `all` of its gradient.
+
+    If the file's axes are (y, x) where (x, y) is read, the true divergence is d_y vx + d_x vy of what is read; if an
+    axis runs backwards, one sign changes. Empty where the graph is not of the plane.
+    """
+    if graph.dim != 2 or not len(graph.cell_kind):
+        return {}
+    slopes = gradient(values[:, [names.vx, names.vy]], graph)  # [nodes, components, axes]
+    columns = {
+        way: (slopes[:, 0, first] + sign * slopes[:, 1, second]).square()
+        for way, (first, second, sign) in WAYS.items()
+    }
+    columns["all"] = slopes.square().sum(dim=(1, 2))
+    means = mass_mean(torch.stack(list(columns.values()), dim=-1), graph)
+    return {name: float(means[place]) for place, name in enumerate(columns)}

@@ -1,0 +1,214 @@
+"""`validate`: a sound flow passes; each kind of damage is found, alone, with its known size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+from flow_sources import MESH, MemorySource, carried, flows, write_flows_nc
+
+from irno_graph.cli import run
+from irno_graph.data.readers import PoseidonData, RignoFile
+from irno_graph.data.validation import Finding, scan, validate, worst
+
+SOUND = flows(MESH.points)
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.check: finding for finding in findings}
+
+
+def not_ok(findings: list[Finding]) -> dict[str, str]:
+    return {finding.check: finding.verdict for finding in findings if finding.verdict != "ok"}
+
+
+def test_a_state_that_is_only_carried_along_passes_every_check() -> None:
+    findings = validate(MemorySource(SOUND))
+    assert not_ok(findings) == {}
+    assert set(by_name(findings)) == {
+        "values", "times", "channels", "duplicates", "snapshots", "axes", "mass", "momentum", "energy",
+        "equation of state", "positivity",
+    }  # fmt: skip
+    assert by_name(findings)["axes"].figures["(x, y)"] < 0.2
+
+
+def test_exchanged_columns_of_the_points_are_found_out(tmp_path: Path) -> None:
+    turned = write_flows_nc(tmp_path / "a.nc", SOUND, points=MESH.points[:, ::-1])
+    assert not_ok(validate(RignoFile(turned))) == {"axes": "wrong"}
+    assert not_ok(validate(RignoFile(write_flows_nc(tmp_path / "b.nc", SOUND)))) == {}
+
+
+@pytest.mark.parametrize("stored", ["xy", "yx"])
+def test_the_order_of_the_axes_of_a_grid_is_found_out(tmp_path: Path, stored: str) -> None:
+    x, y = np.meshgrid((np.arange(24) + 0.5) / 24, (np.arange(24) + 0.5) / 24, indexing="ij")
+    fields = flows(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(2, 4, 24, 24, 5).transpose(0, 1, 4, 2, 3)
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        names = [file.createDimension(f"d{axis}", size).name for axis, size in enumerate(fields.shape)]
+        file.createVariable("data", "f4", names)[:] = fields if stored == "xy" else fields.swapaxes(3, 4)
+    other = "yx" if stored == "xy" else "xy"
+    verdicts = {
+        order: not_ok(validate(PoseidonData(tmp_path / "a.nc", axes=order))) for order in ("xy", "yx")
+    }
+    assert verdicts == {stored: {}, other: {"axes": "wrong"}}
+    assert not_ok(validate(PoseidonData(tmp_path / "a.nc"))) == {}
+
+
+def test_an_axis_that_runs_backwards_is_looked_at() -> None:
+    spoiled = SOUND.copy()
+    spoiled[..., 2] *= -1
+    findings = validate(MemorySource(spoiled))
+    assert not_ok(findings) == {"axes": "look"}
+    assert by_name(findings)["axes"].figures["(x, -y)"] < 0.2
+
+
+@pytest.mark.parametrize("growth", [0.03, -0.2])
+def test_lost_mass_is_reported_as_that_amount(growth: float) -> None:
+    spoiled = SOUND.copy()
+    spoiled[1, ..., 0] *= 1 + growth * np.arange(4)[:, None] / 3
+    rho, vx, vy, p, _ = np.moveaxis(spoiled, -1, 0)
+    spoiled[..., 4] = p / 0.4 + 0.5 * rho * (vx**2 + vy**2)
+    findings = by_name(validate(MemorySource(spoiled)))
+    assert findings["mass"].figures["drift"] == pytest.approx(abs(growth), rel=0.03)
+    assert findings["mass"].verdict == "wrong"
+    assert "sample 1" in findings["mass"].found
+    assert findings["equation of state"].verdict == "ok"
+
+
+def test_lost_momentum_and_energy_are_reported_as_those_amounts() -> None:
+    mass = MemorySource(SOUND).graph().mass.numpy()
+    spoiled = SOUND.copy()
+    spoiled[0, 2:, :, 2] += 0.6
+    spoiled[1, 3, :, 4] += 0.7
+    findings = by_name(validate(MemorySource(spoiled)))
+    rho, vx, vy = SOUND[0, 0, :, :3].T
+    scale = np.sqrt(mass @ (rho**2 * (vx**2 + vy**2)) / mass.sum())
+    assert findings["momentum"].figures["drift"] == pytest.approx(
+        0.6 / scale, rel=0.03
+    )  # the mean of rho is 1
+    energy = mass @ SOUND[1, 0, :, 4] / mass.sum()
+    assert findings["energy"].figures["drift"] == pytest.approx(0.7 / energy, rel=0.03)
+    assert findings["momentum"].verdict == findings["energy"].verdict == "wrong"
+    assert findings["mass"].verdict == "ok"
+
+
+def test_what_leaves_an_open_box_is_no_fault() -> None:
+    spoiled = SOUND.copy()
+    spoiled[..., 0] *= 1 + 0.3 * np.arange(4)[:, None]
+    source = MemorySource(spoiled)
+    source.period = None
+    assert by_name(validate(source))["mass"].verdict == "look"
+
+
+def test_a_shifted_energy_is_reported_as_that_shift() -> None:
+    spoiled = SOUND.copy()
+    spoiled[..., 4] += 0.5
+    findings = by_name(validate(MemorySource(spoiled)))
+    assert findings["equation of state"].verdict == "wrong"
+    assert findings["equation of state"].figures["mean"] == pytest.approx(0.5, rel=1e-5)
+    assert findings["energy"].verdict == "ok"
+
+
+def test_the_gamma_of_another_gas_is_found() -> None:
+    rho, vx, vy, p, _ = np.moveaxis(SOUND, -1, 0)
+    spoiled = SOUND.copy()
+    spoiled[..., 4] = p / (5 / 3 - 1) + 0.5 * rho * (vx**2 + vy**2)
+    found = by_name(validate(MemorySource(spoiled)))["equation of state"]
+    assert found.verdict == "wrong"
+    assert found.figures["gamma"] == pytest.approx(5 / 3, rel=1e-6)
+    assert by_name(validate(MemorySource(spoiled), gamma=5 / 3))["equation of state"].verdict == "ok"
+
+
+def test_exchanged_pressure_and_energy_are_named() -> None:
+    found = by_name(validate(MemorySource(SOUND[..., [0, 1, 2, 4, 3]])))["equation of state"]
+    assert (found.verdict, "p and E are exchanged" in found.found) == ("wrong", True)
+
+
+def test_damage_is_named_by_trajectory_and_file(tmp_path: Path) -> None:
+    spoiled = flows(MESH.points, samples=5)
+    spoiled[3, 1, 7, 2] = np.nan
+    spoiled[4, 2, 5, 3] = -0.1
+    spoiled[2] = spoiled[0]
+    findings = by_name(validate(RignoFile(write_flows_nc(tmp_path / "a.nc", spoiled))))
+    assert findings["values"].verdict == "wrong"
+    assert f"trajectory 3 of `{tmp_path / 'a.nc'}` has values that are NaN" in findings["values"].found
+    assert "not positive in samples 4" in findings["positivity"].found
+    assert findings["positivity"].figures["p"] == pytest.approx(-0.1)
+    assert findings["duplicates"].found == "equal samples: 2 is 0"
+
+
+def test_what_is_there_twice_and_what_says_nothing() -> None:
+    spoiled = np.random.default_rng(0).normal(size=(3, 4, 300, 2))
+    spoiled[2, 0] = spoiled[1, 0]
+    spoiled[0, 3] = spoiled[0, 2]
+    spoiled[..., 1] = 3.5
+    source = MemorySource(spoiled, channels=("a", "b"))
+    source.times = np.array([0, 1, 2.5, 3])
+    findings = validate(source)
+    assert not_ok(findings) == dict.fromkeys(("times", "channels", "duplicates", "snapshots"), "look")
+    named = by_name(findings)
+    assert named["duplicates"].found == "equal first snapshots: 2 is 1"
+    assert named["snapshots"].found == "equal to the snapshot before: sample 0 at time 3"
+    assert named["channels"].found == "constant: b = 3.5"
+    source.times = np.array([0, 1, 1, 2])
+    assert by_name(validate(source))["times"].verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("pressure", "kinetic", "said", "verdict"),
+    [
+        (2.5, 0.0146 / 0.4, "as of periodised Gaussians", "ok"),
+        (2.5, 0.0128 / 0.4, "as of Gaussians that are not", "ok"),
+        (2.513, 0.0146 / 0.4, "p is as the published constant", "look"),
+        (1.0, 0.0, "p is as neither", "look"),
+    ],
+)
+def test_the_start_is_compared_with_ce_gauss(
+    pressure: float, kinetic: float, said: str, verdict: str
+) -> None:
+    start = np.zeros((16, 1, 300, 4))
+    start[..., 0], start[..., 3] = 0.1, pressure
+    start[..., 1] = np.sqrt(2 * kinetic / 0.1)
+    found = by_name(validate(MemorySource(start, channels=("rho", "vx", "vy", "p"))))["start"]
+    assert (found.verdict, said in found.found) == (verdict, True), found
+    assert found.figures["pressure"] == pytest.approx(pressure, rel=1e-6)
+    assert found.figures["energy"] == pytest.approx(pressure + 0.4 * kinetic, rel=1e-6)
+
+
+def test_few_snapshots_are_in_memory_and_the_findings_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = flows(MESH.points, samples=7, times=6)
+    whole = MemorySource(fields)
+    expected = validate(whole, samples=3)
+    assert {index for index, _ in whole.asked} == {0, 3, 6}
+    monkeypatch.setattr(scan, "BLOCK", 3100)  # two snapshots of 300 nodes and 5 channels
+    pieces = MemorySource(fields)
+    assert [one.found for one in validate(pieces, samples=3)] == [one.found for one in expected]
+    assert max(len(range(6)[times]) for _, times in pieces.asked) == 2
+
+
+def test_the_command_ends_with_code_1_where_something_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = write_flows_nc(tmp_path / "a.nc", SOUND)
+    out = tmp_path / "findings.json"
+    assert run(["data", "validate", str(sound), "--json", str(out)]) == 0
+    assert "equation of state" in capsys.readouterr().out
+    written = json.loads(out.read_text())["findings"]
+    assert {one["verdict"] for one in written} == {"ok"}
+    turned = write_flows_nc(tmp_path / "b.nc", SOUND, points=MESH.points[:, ::-1])
+    assert run(["data", "validate", str(turned), "--samples", "1"]) == 1
+    assert run(["data", "validate", str(turned), "--axes", "xy"]) == 2
+    assert run(["data", "validate", str(turned), "--samples", "0"]) == 2
+
+
+def test_the_worst_verdict_counts() -> None:
+    made = [Finding("a", "", "", verdict) for verdict in ("ok", "look", "ok")]
+    assert (worst([]), worst(made)) == ("ok", "look")
+
+
+def test_the_carried_state_is_periodic() -> None:
+    np.testing.assert_allclose(
+        carried(MESH.points, 0.1), carried(MESH.points + np.array([1, 2]), 0.1), atol=1e-12
+    )
