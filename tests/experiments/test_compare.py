@@ -1,21 +1,31 @@
 import json
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from irno_graph.data import Moments
+from irno_graph.data.sphere.file import Layout, write
 from irno_graph.experiments.compare import CompareConfig, read_compare_config, run_compare
 from irno_graph.experiments.compare import run as running
-from irno_graph.experiments.compare.config import CorrectorFitConfig
+from irno_graph.experiments.compare.config import CorrectorFitConfig, PartConfig, ProblemConfig
 from irno_graph.experiments.compare.fitting import fit_corrector
-from irno_graph.experiments.compare.kinds import BASES, CORRECTORS, count, make_corrector, width_for
-from irno_graph.experiments.compare.problem import Pairs, Problem, on_grid
+from irno_graph.experiments.compare.kinds import (
+    BASES,
+    CORRECTORS,
+    count,
+    make_base,
+    make_corrector,
+    width_for,
+)
+from irno_graph.experiments.compare.problem import Pairs, Problem, on_grid, read_pairs
 from irno_graph.experiments.compare.scores import band_energies, kept_bytes, scores
 from irno_graph.experiments.config import ConfigError
 from irno_graph.graph import Graph
+from irno_graph.graph.resolution import Resolution
 from irno_graph.mesh import Mesh, periodic_delaunay
 from irno_graph.refine import IRNO
 from irno_graph.refine.storage import KINDS
@@ -211,6 +221,47 @@ def test_what_a_backward_pass_keeps_is_counted_once():
     x, weight = torch.randn(1000), torch.randn(1000, requires_grad=True)
     assert kept_bytes(lambda: (x * weight).sum()) == 4000  # x alone: d(x w)/dw
     assert kept_bytes(lambda: ((x * weight).sigmoid() + weight * x).sum()) == 8000  # x once, and the sigmoid
+
+
+def test_pairs_are_snapshots_so_far_apart_on_the_grid(tmp_path):
+    places = (np.arange(6) + 0.5) / 6
+    x, y = (axis.ravel() for axis in np.meshgrid(places, places, indexing="ij"))
+    points = np.random.default_rng(0).permutation(np.stack([x, y], axis=1))
+    times = np.arange(5.0)
+    u = times[:, None, None] + points[:, :1] + 10 * points[:, 1:]  # [times, nodes, 1]
+    with h5py.File(tmp_path / "u.nc", "w") as stored:
+        stored["u"] = np.stack([u, u + 100]).astype(np.float32)
+        stored["x"] = points[None, None]
+    part = PartConfig(path=str(tmp_path / "u.nc"), first=1, count=1)
+    pairs, names = read_pairs(ProblemConfig(kind="evolution", apart=2), part)
+    assert (len(pairs), names) == (3, ("u0",))
+    expected = 100 + pairs.graph.pos @ torch.tensor([[1.0], [10.0]], dtype=torch.float64)
+    for number in range(3):
+        torch.testing.assert_close(pairs.x[number].double(), expected + number, atol=1e-4, rtol=0)
+        torch.testing.assert_close(pairs.y[number].double(), expected + number + 2, atol=1e-4, rtol=0)
+
+
+def test_super_resolution_starts_from_the_coarse_fields(tmp_path):
+    generator = np.random.default_rng(0)
+    fields = [
+        {"fine": generator.normal(size=(2, 8, 16, 3)), "coarse": generator.normal(size=(2, 4, 8, 3))}
+        for _ in range(3)
+    ]
+    with h5py.File(tmp_path / "sphere.nc", "w") as stored:
+        write(stored, Layout(8, 16, "legendre-gauss", (4, 8)), np.arange(2.0), fields, 3)
+    part = PartConfig(path=str(tmp_path / "sphere.nc"), first=1)
+    pairs, names = read_pairs(ProblemConfig(kind="super-resolution"), part)
+    assert names == ("height", "vorticity", "divergence")
+    assert pairs.coarse is not None
+    coarse = Resolution(pairs.coarse, pairs.graph).lower(pairs.x)
+    for number, (sample, time) in enumerate([(1, 0), (1, 1), (2, 0), (2, 1)]):
+        own = {name: values[time].reshape(-1, 3) for name, values in fields[sample].items()}
+        np.testing.assert_allclose(coarse[number], own["coarse"], atol=1e-5)
+        np.testing.assert_allclose(pairs.y[number], own["fine"], atol=1e-6)
+    base = make_base("wdsr", {"hidden": 2, "blocks": 0}, 3, 3, pairs.graph, coarse=pairs.coarse)
+    assert base(pairs.x, pairs.graph).shape == pairs.y.shape
+    with pytest.raises(ConfigError, match="super-resolution"):
+        make_base("wdsr", {}, 3, 3, pairs.graph)
 
 
 def _problem(seed=0):
