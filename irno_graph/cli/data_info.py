@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from irno_graph.cli.console import console
+from irno_graph.cli.console import console, say_files
 
 if TYPE_CHECKING:
     from irno_graph.data.readers import FieldSource
@@ -23,9 +23,25 @@ def info(
         bool, typer.Option("--unpickle", help="Load a .pt file (a pickle; no code runs).")
     ] = False,
     samples: Annotated[int, typer.Option(help="How many to read for the statistics; 0 reads none.")] = 4,
+    plot: Annotated[Path | None, typer.Option(help="Picture to write: .png, .pdf or .svg.")] = None,
+    sample: Annotated[int, typer.Option(help="Which one is drawn.")] = 0,
 ) -> None:
     """Format, shape, channels, statistics, period, and how the order of the axes was found."""
-    _say(opened_source(path, split=split, axes=axes, unpickle=unpickle or None), samples)
+    source = opened_source(path, split=split, axes=axes, unpickle=unpickle or None)
+    _say(source, samples)
+    if plot is not None:
+        say_files([(f"sample {sample}", _write_picture(plot, source, sample))])
+
+
+def _write_picture(target: Path, source: FieldSource, sample: int) -> Path:
+    from irno_graph.report.figures import require_matplotlib, write_figure
+
+    require_matplotlib()
+    from irno_graph.report.data_picture import data_figure
+
+    if not -len(source) <= sample < len(source):
+        raise ValueError(f"--sample should be within 0..{len(source) - 1}, got {sample}.")
+    return write_figure(data_figure(source, sample=sample), target)
 
 
 def opened_source(path: Path, **given: Any) -> FieldSource:
