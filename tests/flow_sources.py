@@ -9,8 +9,10 @@ import netCDF4
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from irno_graph.data.normaliser import Moments
+from irno_graph.data.readers import FieldSource
 from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, periodic_box
 
@@ -81,3 +83,16 @@ class MemorySource:
         self.asked.append((index, times))
         rows = index if isinstance(index, slice) else slice(index, index + 1)
         return self.fields[rows, times]
+
+
+class Samples(Dataset[Tensor]):
+    """The samples of a source, for torch's loaders."""
+
+    def __init__(self, source: FieldSource) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.source.read(index)[0]

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from irno_graph.cli.console import say_files, stage
+from irno_graph.cli.data_convert import convert
 from irno_graph.cli.data_info import info
 from irno_graph.cli.data_sphere import shallow_water
 from irno_graph.cli.data_validate import validate
@@ -16,6 +17,7 @@ from irno_graph.cli.data_validate import validate
 app = typer.Typer(help="Generate data, and look at other people's.")
 app.command("info")(info)
 app.command("validate")(validate)
+app.command("convert")(convert)
 
 
 @app.callback()

@@ -12,11 +12,17 @@ from irno_graph.cli.console import console, say_files
 if TYPE_CHECKING:
     from irno_graph.data.readers import FieldSource
 
-LAYOUT_OF = {"split": "well", "axes": "poseidon", "unpickle": "darcy"}
+LAYOUT_OF = {
+    "split": "well", "axes": "poseidon", "unpickle": "darcy", "fields": "series", "as_": "series",
+    "time_step": "series", "average_cells": "series",
+}  # fmt: skip
+WORDS = {"as_": "as", "time_step": "time-step", "average_cells": "cells"}
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="File or folder: The Well, Poseidon, Darcy .pt, ERA5, RIGNO.")],
+    path: Annotated[
+        Path, typer.Argument(help="File or folder: The Well, Poseidon, Darcy .pt, ERA5, RIGNO, meshes.")
+    ],
     split: Annotated[str | None, typer.Option(help="Of the Well: train, valid or test.")] = None,
     axes: Annotated[str | None, typer.Option(help="Of Poseidon: auto, xy or yx.")] = None,
     unpickle: Annotated[
@@ -45,7 +51,7 @@ def _write_picture(target: Path, source: FieldSource, sample: int) -> Path:
 
 
 def opened_source(path: Path, **given: Any) -> FieldSource:
-    """The source at `path`, with those of the options `split`, `axes` and `unpickle` that are not None.
+    """The source at `path`, with those options in `LAYOUT_OF` that are not None.
 
     Raises:
         ValueError: for an option of another layout.
@@ -54,7 +60,7 @@ def opened_source(path: Path, **given: Any) -> FieldSource:
 
     layout = layout_of(path)
     options = {name: value for name, value in given.items() if value is not None}
-    wrong = [f"--{name}" for name in options if LAYOUT_OF[name] != layout]
+    wrong = [f"--{WORDS.get(name, name)}" for name in options if LAYOUT_OF[name] != layout]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} should be left out: `{path}` has the layout '{layout}'.")
     return open_data(path, **options)

@@ -35,13 +35,15 @@ def read_mesh(
     time_limit: float | None = None,
     isolated: bool = True,
     audited: bool = True,
+    step: int | None = None,
 ) -> Mesh:
     """Read a mesh in any format that meshio knows; the suffix of `path` says which.
 
     A third coordinate that is 0 everywhere is dropped where no cell is a volume. Cells of higher order are
     cut down to their corners, with a MeshWarning. Named physical groups of Gmsh are in `tags["cell_sets"]`.
     Points that Gmsh or Netgen identify across a box become one, and give the period, unless
-    `merge_periodic=False`. `period` overrides this one and the one that `write_mesh` stored.
+    `merge_periodic=False`. `period` overrides this one and the one that `write_mesh` stored. `step` is the place of
+    a snapshot in an XDMF series, see `series_steps.series_steps`.
 
     meshio runs in another process, for at most `time_limit` seconds (by default 20, and 4 more per MB), and
     in memory in proportion to the file; `isolated=False` runs it here, without limits. The mesh is audited, and
@@ -54,7 +56,7 @@ def read_mesh(
     file = existing_file(path)
     counts = declared(file)
     check_possible(counts, total_size(file), file)
-    fields = read_bounded(file, time_limit=time_limit, isolated=isolated)
+    fields = read_bounded(file, time_limit=time_limit, isolated=isolated, step=step)
     if np.ndim(fields["points"]) != 2:
         raise MeshError(f"`{file}` should hold points [points, dim], got shape {np.shape(fields['points'])}.")
     cells = sum(len(block) for _, block in fields["cells"])

@@ -18,8 +18,11 @@ NEWER_NETGEN = (
 FIELDS = ("point_data", "cell_data", "field_data", "point_sets", "cell_sets", "gmsh_periodic", "info")
 
 
-def read_fields(path: str) -> dict[str, Any]:
-    """What meshio reads from `path`, as plain arrays; `{"error": reason}` where it reads nothing."""
+def read_fields(path: str, step: int | None = None) -> dict[str, Any]:
+    """What meshio reads from `path`, as plain arrays; `{"error": reason}` where it reads nothing.
+
+    `step` is the place of a snapshot in an XDMF series.
+    """
     import meshio
 
     said = io.StringIO()
@@ -30,7 +33,7 @@ def read_fields(path: str) -> dict[str, Any]:
             contextlib.redirect_stderr(said),
         ):
             warnings.simplefilter("ignore")
-            raw = meshio.read(*_source(path))
+            raw = meshio.read(*_source(path)) if step is None else _snapshot(path, step)
     except MemoryError:
         return {"error": "it asks for more memory than a file of its size should need"}
     except (Exception, SystemExit) as error:  # some readers call sys.exit, and parsers raise what they like
@@ -38,6 +41,15 @@ def read_fields(path: str) -> dict[str, Any]:
         return {"error": reason or type(error).__name__}
     cells = [(block.type, block.data) for block in raw.cells]
     return {"points": raw.points, "cells": cells, **{name: getattr(raw, name) for name in FIELDS}}
+
+
+def _snapshot(path: str, step: int) -> Any:
+    import meshio
+
+    with meshio.xdmf.TimeSeriesReader(path) as reader:
+        points, cells = reader.read_points_cells()
+        _, point_data, cell_data = reader.read_data(step)
+    return meshio.Mesh(points, cells, point_data=point_data, cell_data=cell_data)
 
 
 def _source(path: str) -> tuple[Any, ...]:

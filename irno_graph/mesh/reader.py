@@ -15,11 +15,13 @@ START_SECONDS, SECONDS_PER_MEGABYTE = 20.0, 4.0
 START_BYTES, BYTES_PER_BYTE = 2**30, 60
 
 
-def read_bounded(file: Path, *, time_limit: float | None = None, isolated: bool = True) -> dict[str, Any]:
+def read_bounded(
+    file: Path, *, time_limit: float | None = None, isolated: bool = True, step: int | None = None
+) -> dict[str, Any]:
     """The arrays of a mesh file: `points`, `cells` and the other attributes of a meshio mesh, by name.
 
     `time_limit` is in seconds, by default 20 and 4 more per MB. `isolated=False` reads in this process,
-    without limits.
+    without limits. `step` is the place of a snapshot in an XDMF series.
 
     Raises:
         MeshError: if the file is no mesh, or reading it takes too long, too much memory, or crashes.
@@ -29,9 +31,9 @@ def read_bounded(file: Path, *, time_limit: float | None = None, isolated: bool 
     if isolated:
         size = total_size(file)
         seconds = START_SECONDS + SECONDS_PER_MEGABYTE * size / 2**20 if time_limit is None else time_limit
-        answer = _asked(str(file.resolve()), START_BYTES + BYTES_PER_BYTE * size, seconds)
+        answer = _asked(str(file.resolve()), step, START_BYTES + BYTES_PER_BYTE * size, seconds)
     else:
-        answer = read_worker.read_fields(str(file))
+        answer = read_worker.read_fields(str(file), step)
     if "error" in answer:
         raise MeshError(
             f"`{file}` should be a mesh in a format that meshio reads, got: {answer['error']}. "
@@ -52,10 +54,10 @@ def total_size(file: Path) -> int:
     return sum(other.stat().st_size for other in files | {file} if other.is_file())
 
 
-def _asked(path: str, budget: int, seconds: float) -> dict[str, Any]:
+def _asked(path: str, step: int | None, budget: int, seconds: float) -> dict[str, Any]:
     """What the other process reads, or why it reads nothing."""
     try:
-        answer: dict[str, Any] = _child.ask(path, seconds=seconds, memory=budget)
+        answer: dict[str, Any] = _child.ask(path, step, seconds=seconds, memory=budget)
     except LateError:
         return {"error": f"reading took more than {seconds:.3g} s (raise `time_limit`)"}
     except CrashError:

@@ -3,6 +3,7 @@
 from irno_graph.data.readers.darcy import DarcyFile
 from irno_graph.data.readers.detect import layout_of, open_data
 from irno_graph.data.readers.latlon import LatLonFile
+from irno_graph.data.readers.mesh_series import MeshSeries
 from irno_graph.data.readers.poseidon import PoseidonData
 from irno_graph.data.readers.rigno import RignoFile
 from irno_graph.data.readers.source import FieldSource, as_trajectories, sampled_moments
@@ -13,6 +14,7 @@ __all__ = [
     "DarcyFile",
     "FieldSource",
     "LatLonFile",
+    "MeshSeries",
     "PoseidonData",
     "RignoFile",
     "SphereTrajectories",

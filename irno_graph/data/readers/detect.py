@@ -11,13 +11,16 @@ from typing import Any
 from irno_graph.data.readers.darcy import DarcyFile
 from irno_graph.data.readers.hdf5 import opened
 from irno_graph.data.readers.latlon import NAMES, LatLonFile
+from irno_graph.data.readers.mesh_series import MeshSeries
 from irno_graph.data.readers.netcdf import CLASSIC, variables_of
 from irno_graph.data.readers.poseidon import CHANNELS, PoseidonData, poseidon_files
 from irno_graph.data.readers.rigno import RignoFile
+from irno_graph.data.readers.snapshots import SERIES, ArrayFolder, mesh_files
 from irno_graph.data.readers.source import FieldSource
 from irno_graph.data.readers.sphere_trajectories import COORDINATES, SphereTrajectories
 from irno_graph.data.readers.well import SPLITS, SUFFIXES, WellData
 from irno_graph.files import MissingFileError
+from irno_graph.mesh.formats import format_of
 
 READERS: Mapping[str, Any] = {
     "well": WellData,
@@ -26,6 +29,7 @@ READERS: Mapping[str, Any] = {
     "sphere": SphereTrajectories,
     "latlon": LatLonFile,
     "rigno": RignoFile,
+    "series": MeshSeries,
 }
 KNOWN = (
     "the Well's .hdf5 (groups dimensions and t0_fields) or a folder of them",
@@ -34,6 +38,7 @@ KNOWN = (
     "trajectories on the sphere (.nc; trajectory, time, lat and lon)",
     "NetCDF on latitudes and longitudes",
     "RIGNO's .nc (u and x)",
+    "meshes in a folder, an .xdmf or .pvd series, or pts.npy, cells.npy and snapshots_NAME.npy",
 )
 
 
@@ -68,6 +73,8 @@ def layout_of(path: str | os.PathLike[str]) -> str:
         with opened(found) as file:
             names = set(file)
             groups = {name for name in names if hasattr(file[name], "keys")}
+    elif found.suffix.lower() in SERIES or (format_of(found) is not None and not start.startswith(b"PK")):
+        return "series"
     elif zipfile.is_zipfile(found):
         return _layout_of_zip(found)
     else:
@@ -86,6 +93,8 @@ def layout_of(path: str | os.PathLike[str]) -> str:
 
 
 def _layout_of_folder(folder: Path) -> str:
+    if ArrayFolder.fits(folder) or mesh_files(folder):
+        return "series"
     places = [folder, *(folder / split for split in SPLITS), *(folder / "data" / split for split in SPLITS)]
     if any(next(place.glob(f"*{suffix}"), None) for place in places for suffix in SUFFIXES):
         return "well"
