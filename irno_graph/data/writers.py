@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from irno_graph.data.readers.rigno import RignoFile
+from irno_graph.data.readers.rigno_samples import RignoSamples
 from irno_graph.data.readers.source import FieldSource
 from irno_graph.files import atomic_path
 from irno_graph.graph import Graph
@@ -109,7 +110,9 @@ def mesh_of(source: FieldSource, index: int = 0) -> Mesh:
         return mesh
     if isinstance(source, RignoFile):
         return source.trajectories.mesh()
-    graph: Graph = own.graph(index) if getattr(source, "moving", False) else source.graph()
+    if isinstance(source, RignoSamples):
+        return source.mesh(index)
+    graph: Graph = source.graph()
     if getattr(graph, "sphere_shape", ()):
         raise ValueError(
             f"`{source.path}` is on a grid of the sphere, which is no mesh: its poles are many nodes."

@@ -6,6 +6,7 @@ from irno_graph.data.readers.latlon import LatLonFile
 from irno_graph.data.readers.mesh_series import MeshSeries
 from irno_graph.data.readers.poseidon import PoseidonData
 from irno_graph.data.readers.rigno import RignoFile
+from irno_graph.data.readers.rigno_samples import RignoSamples
 from irno_graph.data.readers.source import FieldSource, as_trajectories, sampled_moments
 from irno_graph.data.readers.sphere_trajectories import SphereTrajectories
 from irno_graph.data.readers.well import WellData
@@ -17,6 +18,7 @@ __all__ = [
     "MeshSeries",
     "PoseidonData",
     "RignoFile",
+    "RignoSamples",
     "SphereTrajectories",
     "WellData",
     "as_trajectories",

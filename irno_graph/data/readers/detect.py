@@ -14,7 +14,7 @@ from irno_graph.data.readers.latlon import NAMES, LatLonFile
 from irno_graph.data.readers.mesh_series import MeshSeries
 from irno_graph.data.readers.netcdf import CLASSIC, variables_of
 from irno_graph.data.readers.poseidon import CHANNELS, PoseidonData, poseidon_files
-from irno_graph.data.readers.rigno import RignoFile
+from irno_graph.data.readers.rigno_samples import open_rigno
 from irno_graph.data.readers.snapshots import SERIES, ArrayFolder, mesh_files
 from irno_graph.data.readers.source import FieldSource
 from irno_graph.data.readers.sphere_trajectories import COORDINATES, SphereTrajectories
@@ -28,7 +28,7 @@ READERS: Mapping[str, Any] = {
     "darcy": DarcyFile,
     "sphere": SphereTrajectories,
     "latlon": LatLonFile,
-    "rigno": RignoFile,
+    "rigno": open_rigno,
     "series": MeshSeries,
 }
 KNOWN = (
