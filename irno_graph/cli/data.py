@@ -11,8 +11,10 @@ import typer
 from irno_graph.cli.console import say_files, stage
 from irno_graph.cli.data_convert import convert
 from irno_graph.cli.data_info import info
+from irno_graph.cli.data_ns import ns_gauss
 from irno_graph.cli.data_sphere import shallow_water
 from irno_graph.cli.data_validate import validate
+from irno_graph.cli.data_wave import wave
 
 app = typer.Typer(help="Generate data, and look at other people's.")
 app.command("info")(info)
@@ -86,3 +88,5 @@ _add("ce-crp", "CE-CRP: Euler flows from four curved regions of constant states"
 _add("ce-kh", "CE-KH: Euler flows from two wavy shear layers")
 _add("ce-rpui", "CE-RPUI: fast Euler flows from quadrants with rippled interfaces")
 app.command("shallow-water")(shallow_water)
+app.command("ns-gauss")(ns_gauss)
+app.command("wave")(wave)

@@ -81,14 +81,23 @@ def trajectory_seeds(seed: int, count: int, *, flow: str = DEFAULT) -> np.ndarra
     True
     """
     find_flow(flow)
+    return hashed_seeds(seed, count, *(() if flow == DEFAULT else (zlib.crc32(flow.encode()),)))
+
+
+def hashed_seeds(seed: int, count: int, *words: int) -> np.ndarray:
+    """Seeds [count] as `trajectory_seeds` has them, for the data set that `words` stand for.
+
+    Raises:
+        ValueError: if `seed` is not in [0, 2^32), or `count` is negative.
+    """
     check_seed("seed", seed)
     if count < 0:
         raise ValueError(f"`count` should not be negative, got {count}: pass the number of trajectories.")
-    name = () if flow == DEFAULT else (zlib.crc32(flow.encode()),)
-    words = [
-        np.random.SeedSequence((seed, index, *name)).generate_state(1, np.uint64)[0] for index in range(count)
+    found = [
+        np.random.SeedSequence((seed, index, *words)).generate_state(1, np.uint64)[0]
+        for index in range(count)
     ]
-    return np.array([max(1, int(word) >> 1) for word in words], dtype=np.int64)
+    return np.array([max(1, int(word) >> 1) for word in found], dtype=np.int64)
 
 
 def find_flow(name: str) -> Flow:

@@ -4,6 +4,7 @@ from irno_graph.data.readers.darcy import DarcyFile
 from irno_graph.data.readers.detect import layout_of, open_data
 from irno_graph.data.readers.latlon import LatLonFile
 from irno_graph.data.readers.mesh_series import MeshSeries
+from irno_graph.data.readers.mesh_trajectories import MeshTrajectories
 from irno_graph.data.readers.poseidon import PoseidonData
 from irno_graph.data.readers.rigno import RignoFile
 from irno_graph.data.readers.rigno_samples import RignoSamples
@@ -16,6 +17,7 @@ __all__ = [
     "FieldSource",
     "LatLonFile",
     "MeshSeries",
+    "MeshTrajectories",
     "PoseidonData",
     "RignoFile",
     "RignoSamples",

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from irno_graph.data.readers.darcy import DarcyFile
-from irno_graph.data.readers.hdf5 import opened
+from irno_graph.data.readers.hdf5 import opened, words
 from irno_graph.data.readers.latlon import NAMES, LatLonFile
 from irno_graph.data.readers.mesh_series import MeshSeries
+from irno_graph.data.readers.mesh_trajectories import DOMAINS, MeshTrajectories
 from irno_graph.data.readers.netcdf import CLASSIC, variables_of
 from irno_graph.data.readers.poseidon import CHANNELS, PoseidonData, poseidon_files
 from irno_graph.data.readers.rigno_samples import open_rigno
@@ -30,6 +31,7 @@ READERS: Mapping[str, Any] = {
     "latlon": LatLonFile,
     "rigno": open_rigno,
     "series": MeshSeries,
+    "mesh": MeshTrajectories,
 }
 KNOWN = (
     "the Well's .hdf5 (groups dimensions and t0_fields) or a folder of them",
@@ -37,7 +39,7 @@ KNOWN = (
     "neuraloperator's Darcy .pt (x and y)",
     "trajectories on the sphere (.nc; trajectory, time, lat and lon)",
     "NetCDF on latitudes and longitudes",
-    "RIGNO's .nc (u and x)",
+    "RIGNO's .nc (u and x), and the same on meshes and spheres (`domain`)",
     "meshes in a folder, an .xdmf or .pvd series, or pts.npy, cells.npy and snapshots_NAME.npy",
 )
 
@@ -66,6 +68,7 @@ def layout_of(path: str | os.PathLike[str]) -> str:
         raise MissingFileError(f"`{found}` should be a file or a folder, found nothing: check the path.")
     with found.open("rb") as stream:
         start = stream.read(8)
+    domain: tuple[str, ...] = ()
     if start[:4] in CLASSIC:
         with variables_of(found) as variables:
             names, groups = set(variables), set[str]()
@@ -73,6 +76,7 @@ def layout_of(path: str | os.PathLike[str]) -> str:
         with opened(found) as file:
             names = set(file)
             groups = {name for name in names if hasattr(file[name], "keys")}
+            domain = words(file.attrs["domain"]) if "domain" in file.attrs else ()
     elif found.suffix.lower() in SERIES or (format_of(found) is not None and not start.startswith(b"PK")):
         return "series"
     elif zipfile.is_zipfile(found):
@@ -86,7 +90,7 @@ def layout_of(path: str | os.PathLike[str]) -> str:
     if all(any(name in names for name in NAMES[what]) for what in ("latitude", "longitude")):
         return "latlon"
     if {"u", "x"} <= names:
-        return "rigno"
+        return "mesh" if domain and domain[0] in DOMAINS else "rigno"
     if names & set(CHANNELS):
         return "poseidon"
     raise _unknown(found, f"{', '.join(sorted(names)[:12]) or 'nothing'} inside")
