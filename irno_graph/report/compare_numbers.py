@@ -105,6 +105,10 @@ class Comparison:
         has_acc = any("acc" in own for base in self.bases for own in self.alone(base, self.tests[0]))
         return has_acc or loss == "sphere" or problem["generator"] == "shallow-water"
 
+    def seen(self, base: str, part: str) -> list[float]:
+        """VRMSE of a base on its "train" or "valid" pairs, per seed."""
+        return [self.result["seen"][base]["base"][seed][part] for seed in self.seeds]
+
     def alone(self, base: str, test: str) -> Scores:
         """Scores of a base."""
         return [self.result["scores"][base]["base"][seed][test]["base"] for seed in self.seeds]

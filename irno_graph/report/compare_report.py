@@ -198,7 +198,8 @@ def _bases(own: Comparison) -> Iterator[str]:
     yield (
         f"\n### Bases\n\nTrained to a plateau of the validation error or for {own.config['base']['seconds']:g} s of "
         "the processor. `last quarter`: by how much the least validation error fell in the last quarter of the "
-        "training.\n\n"
+        "training. Correctors learn from the errors on the training pairs: where these are far below those on other "
+        "pairs, a corrector meets larger errors than it has seen.\n\n"
     )
     rows = []
     for base in own.bases:
@@ -212,11 +213,12 @@ def _bases(own: Comparison) -> Iterator[str]:
                 f"{np.mean([fit['optimizer_steps'] for fit in fits]):.0f}",
                 ", ".join(f"{how}: {count}" for how, count in sorted(ended.items())),
                 percent_text([fall(fit) for fit in fits]) + " %",
+                *(error_text(own.seen(base, part)) for part in ("train", "valid")),
                 error_text([scores["vrmse"] for scores in own.alone(base, own.tests[0])]),
             ]
         )
-    head = ["base", "parameters", "s", "optimiser steps", "ended by", "last quarter"]
-    yield table_lines([*head, f"VRMSE, {own.tests[0]}"], rows)
+    head = ["base", "parameters", "s", "optimiser steps", "ended by", "last quarter", "VRMSE, training pairs"]
+    yield table_lines([*head, "validation pairs", own.tests[0]], rows)
 
 
 def _errors(own: Comparison, test: str) -> Iterator[str]:

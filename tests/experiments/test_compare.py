@@ -91,10 +91,10 @@ def file(tmp_path, monkeypatch):
 
 
 def test_every_part_is_measured_and_answers_fit_each_other(file):
-    seen: list[tuple[int, int]] = []
-    result = run_compare(read_compare_config(file), progress=lambda *done: seen.append(done))
+    steps: list[tuple[int, int]] = []
+    result = run_compare(read_compare_config(file), progress=lambda *done: steps.append(done))
     assert json.loads(json.dumps(result)) == result
-    assert seen[-1] == (18, 18)
+    assert steps[-1] == (20, 20)
     for base, other in (("fno", "tfno"), ("tfno", "fno")):
         own = result["scores"][base]
         alone = own["base"]["0"]["same"]["base"]["vrmse"]
@@ -108,6 +108,8 @@ def test_every_part_is_measured_and_answers_fit_each_other(file):
             assert scored["refines"][other]["curve"][0] == pytest.approx(foreign, rel=1e-6)
             assert result["corrector"][base][kind]["0"]["steps_at"]["steps"] == 3
             assert result["costs"][base][kind]["0"]["step_seconds"] > 0
+        seen = result["seen"][base]["base"]["0"]
+        assert seen["train"] != seen["valid"]
         trained, control = (result[what][base]["base"]["0"]["valid"] for what in ("base", "control"))
         assert min(error for _, error in control) <= min(error for _, error in trained) * (1 + 1e-6)
 
@@ -118,10 +120,10 @@ def test_a_run_goes_on_and_trains_anew_only_what_changed(file, tmp_path):
     run_compare(read_compare_config(file), report=lambda _: None)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == files
     changed = read_compare_config(file, ("corrector.alpha=0.3",))
-    (tmp_path / "run" / "base-fno-0.json").unlink()
     run_compare(changed, report=lambda _: None)
     same = {path.name for path, time in files.items() if path.stat().st_mtime_ns == time}
-    assert same == {"base-tfno-0.json", "base-tfno-0.safetensors"}
+    trained = [f"{what}-{base}-0.json" for what in ("base", "seen") for base in ("fno", "tfno")]
+    assert same == {*trained, "base-fno-0.safetensors", "base-tfno-0.safetensors"}
 
 
 def test_no_worker_does_no_work():

@@ -57,7 +57,7 @@ def result(
         "samples": dict.fromkeys(tests, 7), "channels": ["u"],
         "correctors": {kind: {"width": 5, "parameters": 890} for kind in kinds},
     }  # fmt: skip
-    for what in ("base", "control", "corrector", "scores", "costs"):
+    for what in ("base", "control", "corrector", "seen", "scores", "costs"):
         made[what] = {base: {} for base in bases}
     for base in bases:
         error = {
@@ -67,6 +67,7 @@ def result(
         fit = {"seconds": 80.0, "optimizer_steps": 40, "parameters": 777, "ended": "time"}
         fit["valid"] = [[0.0, 1.0], [50.0, 0.5], [70.0, 0.4], [80.0, 0.45]]
         made["base"][base]["base"] = {str(s): fit | ({"ended": "plateau"} if s else {}) for s in range(seeds)}
+        made["seen"][base]["base"] = {str(s): {"train": 0.05, "valid": 0.1 * (1 + s)} for s in range(seeds)}
         made["scores"][base]["base"] = {
             str(s): {
                 test: {
@@ -203,7 +204,9 @@ def test_tables_hold_the_numbers_that_went_in(text: str) -> None:
     base = found["Bases"][0]
     assert (base["parameters"], base["s"], base["ended by"]) == ("777", "80", "plateau: 2, time: 1")
     assert base["last quarter"] == "20.0 ± 0.0 %"
-    assert base["VRMSE, near"] == f"0.200 ± {t * 0.1 / 3**0.5:.3f}"
+    assert base["VRMSE, training pairs"] == "0.0500 ± 0.0000"
+    assert base["validation pairs"] == f"0.200 ± {interval([0.1, 0.2, 0.3]).half:.3f}"
+    assert base["near"] == f"0.200 ± {t * 0.1 / 3**0.5:.3f}"
     for row in found["Transfer"]:
         assert row["left"] == "150.0 ± 0.0"
     pairs = [(row["trained on"], row["refines"]) for row in found["Transfer"]]

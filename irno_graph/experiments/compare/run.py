@@ -32,7 +32,7 @@ TIMED = 8  # samples of a batch whose time is measured
 class Unit(NamedTuple):
     """One thing to do: train a base, its control or a corrector on it, or measure what was trained."""
 
-    what: str  # "base", "control", "corrector", "scores", "costs"
+    what: str  # "base", "control", "corrector", "seen", "scores", "costs"
     base: str
     seed: int
     corrector: str = ""
@@ -82,7 +82,7 @@ class Workshop:
             "base": (config.bases[unit.base], asdict(config.base)),
             "threads": config.threads,
         }
-        if unit.what != "base":
+        if unit.what not in ("base", "seen"):
             trained["corrector"] = asdict(config.corrector)
         if unit.corrector:
             trained["kind"] = config.correctors[unit.corrector]
@@ -139,6 +139,12 @@ class Workshop:
             corrector.load_state_dict(kept[mark])
             save(model, self.file(f"{unit.name}-{mark}"), about=about)
         return {**about, "parameters": parameters, "width": width}
+
+    def _seen(self, unit: Unit) -> dict[str, float]:
+        """VRMSE of a base on what it was trained on, and on what its training was ended by."""
+        problem, base = self.problem(), load(self.file(unit._replace(what="base").name))
+        parts = {"train": problem.train, "valid": problem.valid}
+        return {name: base_scores(base, pairs, problem)["vrmse"] for name, pairs in parts.items()}
 
     def _scores(self, unit: Unit) -> dict[str, Any]:
         """Of one base, seed and corrector, or of a base and its control, on all test sets."""
@@ -220,7 +226,7 @@ def _stages(config: CompareConfig) -> Iterator[list[Unit]]:
     yield [Unit("base", *pair) for pair in pairs]
     trained = [Unit("control", *pair) for pair in pairs]
     yield trained + [Unit("corrector", *pair, kind) for pair in pairs for kind in config.correctors]
-    measured = [Unit("scores", *pair) for pair in pairs]
+    measured = [Unit(what, *pair) for what in ("seen", "scores") for pair in pairs]
     yield measured + [Unit("scores", *pair, kind) for pair in pairs for kind in config.correctors]
     first = config.seeds[0]
     yield [Unit("costs", base, first, kind) for base in config.bases for kind in config.correctors]
