@@ -21,7 +21,7 @@ from irno_graph.experiments.compare.kinds import (
     make_corrector,
     width_for,
 )
-from irno_graph.experiments.compare.problem import Pairs, Problem, on_grid, read_pairs
+from irno_graph.experiments.compare.problem import Pairs, Problem, on_grid, read_pairs, read_problem
 from irno_graph.experiments.compare.scores import band_energies, kept_bytes, scores
 from irno_graph.experiments.config import ConfigError
 from irno_graph.graph import Graph
@@ -246,17 +246,17 @@ def test_pairs_are_snapshots_so_far_apart_on_the_grid(tmp_path):
 def test_super_resolution_starts_from_the_coarse_fields(tmp_path):
     generator = np.random.default_rng(0)
     fields = [
-        {"fine": generator.normal(size=(2, 8, 16, 3)), "coarse": generator.normal(size=(2, 4, 8, 3))}
+        {"fine": generator.normal(size=(3, 8, 16, 3)), "coarse": generator.normal(size=(3, 4, 8, 3))}
         for _ in range(3)
     ]
     with h5py.File(tmp_path / "sphere.nc", "w") as stored:
-        write(stored, Layout(8, 16, "legendre-gauss", (4, 8)), np.arange(2.0), fields, 3)
+        write(stored, Layout(8, 16, "legendre-gauss", (4, 8)), np.arange(3.0), fields, 3)
     part = PartConfig(path=str(tmp_path / "sphere.nc"), first=1)
     pairs, names = read_pairs(ProblemConfig(kind="super-resolution"), part)
     assert names == ("height", "vorticity", "divergence")
     assert pairs.coarse is not None
     coarse = Resolution(pairs.coarse, pairs.graph).lower(pairs.x)
-    for number, (sample, time) in enumerate([(1, 0), (1, 1), (2, 0), (2, 1)]):
+    for number, (sample, time) in enumerate([(1, 1), (1, 2), (2, 1), (2, 2)]):
         own = {name: values[time].reshape(-1, 3) for name, values in fields[sample].items()}
         np.testing.assert_allclose(coarse[number], own["coarse"], atol=1e-5)
         np.testing.assert_allclose(pairs.y[number], own["fine"], atol=1e-6)
@@ -264,6 +264,27 @@ def test_super_resolution_starts_from_the_coarse_fields(tmp_path):
     assert base(pairs.x, pairs.graph).shape == pairs.y.shape
     with pytest.raises(ConfigError, match="super-resolution"):
         make_base("wdsr", {}, 3, 3, pairs.graph)
+
+
+def test_the_first_test_set_counts_whatever_its_name(file, tmp_path):
+    content = file.read_text()
+    same = next(line + "\n" for line in content.splitlines() if line.startswith("    same:"))
+    file.write_text(content.replace(same, same.replace("same", "zebra") + same.replace("same", "ant")))
+    result = run_compare(read_compare_config(file), report=lambda _: None)
+    assert list(result["samples"]) == ["zebra", "ant"]
+
+
+def test_constant_truth_is_refused(tmp_path):
+    u = np.random.default_rng(0).normal(size=(3, 3, 36, 2))
+    u[2, 1, :, 1] = 4.0
+    with h5py.File(tmp_path / "u.nc", "w") as stored:
+        stored["u"] = u.astype(np.float32)
+        stored["x"] = Graph.from_grid((6, 6), period=(1.0, 1.0)).pos.numpy()[None, None]
+    one = PartConfig(path=str(tmp_path / "u.nc"), count=2)
+    last = replace(one, first=2, count=0)
+    read_problem(ProblemConfig(train=one, valid=one, tests={"first": one}))
+    with pytest.raises(ConfigError, match="constant `u1` in sample 0"):
+        read_problem(ProblemConfig(train=one, valid=one, tests={"first": one, "last": last}))
 
 
 def _problem(seed=0):

@@ -73,6 +73,8 @@ def read_problem(config: ProblemConfig, report: Report = print) -> Problem:
     for name, pairs in {"valid": valid, **tests}.items():
         if pairs.x.shape[-1] != train.x.shape[-1] or pairs.y.shape[-1] != train.y.shape[-1]:
             raise ConfigError(f"the set `{name}` should have the channels of `train`, got others.")
+    for name, pairs in {"train": train, "valid": valid, **tests}.items():
+        _check_varies(name, pairs.y, channels)
     return Problem(train, valid, tests, channels, Moments.of([train.x]), Moments.of([train.y]))
 
 
@@ -139,14 +141,25 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
 
 
 def _coarse_and_fine(source: FieldSource, rows: slice) -> tuple[Pairs, tuple[str, ...]]:
-    """Coarse fields lifted to the fine nodes, and the fine ones, at all times."""
+    """Coarse fields lifted to the fine nodes, and the fine ones, at all times but the first, without divergence."""
     if not isinstance(source, SphereTrajectories) or source.coarse_shape is None:
         raise ConfigError(
             f"`{source.path}` should hold fields on two grids for super-resolution: make it with `coarse`."
         )
     graph, coarse = source.graph(), source.coarse_graph()
-    x = Resolution(coarse, graph).lift(source.coarse(rows).flatten(0, 1))
-    return Pairs(graph, x, source.read(rows).flatten(0, 1), coarse), source.channels
+    x = Resolution(coarse, graph).lift(source.coarse(rows)[:, 1:].flatten(0, 1))
+    return Pairs(graph, x, source.read(rows)[:, 1:].flatten(0, 1), coarse), source.channels
+
+
+def _check_varies(name: str, truth: Tensor, channels: tuple[str, ...]) -> None:
+    """An error over the standard deviation in space means nothing where there is none."""
+    flat = (truth.std(dim=1) <= 1e-6 * truth.std(dim=(0, 1))).nonzero().tolist()
+    if flat:
+        sample, channel = flat[0]
+        raise ConfigError(
+            f"each true field of the set `{name}` should vary in space, got a constant `{channels[channel]}` in sample "
+            f"{sample}: leave such samples out with `first` and `count`."
+        )
 
 
 def _make(generator: str, path: Path, options: dict[str, Any], report: Report) -> None:

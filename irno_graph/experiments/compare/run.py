@@ -51,7 +51,7 @@ class Workshop:
 
     def problem(self) -> Problem:
         """The data, read once."""
-        return _problem(json.dumps(asdict(self.config.problem), sort_keys=True))
+        return _problem(json.dumps(asdict(self.config.problem)))
 
     def file(self, name: str, suffix: str = ".safetensors") -> Path:
         """In the folder."""
