@@ -19,6 +19,7 @@ from irno_graph.cli import (
     evaluate,
     experiment,
     meshes,
+    refine,
     rollout,
     train,
     version,
@@ -35,6 +36,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
+app.command("refine")(refine.refine)
 app.command("certify")(certify.certify)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(meshes.app, name="mesh")
