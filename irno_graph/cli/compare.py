@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +22,12 @@ def compare(
         typer.Option("--set", help="key=value that wins over all files, may be repeated."),
     ] = None,
 ) -> None:
-    """Correctors on grids and on graphs compared; what was trained already is taken from the configs' folders."""
+    """Correctors on grids and on graphs compared; what was trained already is taken from the configs' folders.
+
+    Comparisons of other names that the report's JSON holds already stay in the report.
+    """
     from irno_graph.experiments.compare import read_compare_config, run_compare
+    from irno_graph.experiments.compare.results import earlier, with_earlier
     from irno_graph.experiments.demo import write_json
     from irno_graph.report.compare_report import write_compare_report
     from irno_graph.report.figures import require_matplotlib
@@ -39,8 +44,9 @@ def compare(
         raise ValueError(
             f"`configs` should have different names, got {', '.join(names)}: change the key `name` of one."
         )
+    earlier(data)
     results = {}
-    for config in read:
+    for path, config in zip(configs, read, strict=True):
         with stage(config.title or config.name) as progress:
             results[config.name] = run_compare(
                 config,
@@ -48,7 +54,11 @@ def compare(
                 progress=progress,
                 report=lambda line: console.print(line, markup=False),
             )
+        changed = [word for own in changes for word in ("--set", own)]
+        command = shlex.join(["irno-graph", "compare", path.as_posix(), *changed])
+        results[config.name] = {"command": command, **results[config.name]}
     out.parent.mkdir(parents=True, exist_ok=True)
+    results = with_earlier(data, results)
     write_json(data, results)
-    pictures = write_compare_report(list(results.values()), out, configs=configs, changes=changes)
+    pictures = write_compare_report(list(results.values()), out)
     say_files([("the report", out), ("its numbers", data), *(("picture", picture) for picture in pictures)])

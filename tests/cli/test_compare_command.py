@@ -71,10 +71,10 @@ def test_every_config_is_run_with_the_changes_and_all_is_written(
         progress(1, 1)
         report("data are made [now]")
         seen.append((config.name, config.corrector.steps, workers))
-        return {"name": config.name}
+        return {"config": {"name": config.name}}
 
-    def report(results: list[dict[str, Any]], path: Path, *, configs: list[Path], changes: Any) -> list[Path]:
-        path.write_text(f"{len(results)} {len(configs)} {changes}")
+    def report(results: list[dict[str, Any]], path: Path) -> list[Path]:
+        path.write_text("\n".join(own["command"] for own in results))
         return [path.with_suffix(".png")]
 
     monkeypatch.setattr("irno_graph.experiments.compare.run_compare", compared)
@@ -85,11 +85,29 @@ def test_every_config_is_run_with_the_changes_and_all_is_written(
     arguments = ["--workers", "2", "--set", "corrector.steps=6", "--out", str(out)]
     assert run(["compare", str(config), str(second), *arguments]) == 0
     assert seen == [("toy", 6, 2), ("second", 6, 2)]
+    command = "irno-graph compare {} --set corrector.steps=6"
     assert json.loads(out.with_suffix(".json").read_text()) == {
-        name: {"name": name} for name in ("toy", "second")
+        name: {"command": command.format(config.with_name(f"{name}.yaml")), "config": {"name": name}}
+        for name in ("second", "toy")
     }
-    assert out.read_text() == "2 2 ('corrector.steps=6',)"
     shown = capsys.readouterr()
     assert "data are made [now]" in shown.out
     assert "out.png" in shown.out.replace("\n", "")
     assert shown.err == ""
+    assert run(["compare", str(second), "--set", "corrector.steps=7", "--out", str(out)]) == 0
+    new, kept = out.read_text().splitlines()
+    assert new.endswith("second.yaml --set corrector.steps=7")
+    assert kept.endswith("toy.yaml --set corrector.steps=6")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "3", '{"toy": {}}', '{"toy": {"config": {"name": "else"}, "command": "a"}}']
+)
+def test_a_file_of_something_else_is_not_written_over(
+    config: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = config.with_name("out.md")
+    out.with_suffix(".json").write_text(text)
+    assert "out.json" in refusal(capsys, config, "--out", out)
+    assert out.with_suffix(".json").read_text() == text
+    assert not out.exists()

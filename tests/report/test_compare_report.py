@@ -1,5 +1,6 @@
 """The report of comparisons: intervals are Student's, tables hold the numbers that went in, seeds are paired."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def result(
         "average": 0.99, "alpha": 0.4, "steps": K, "spectral_loss": "sphere" if acc else "fft",
     }  # fmt: skip
     made: dict[str, Any] = {
+        "command": shlex.join(["irno-graph", "compare", f"{name}.yaml"]),
         "config": {
             "name": name, "title": "", "seeds": list(range(seeds)), "problem": {"generator": ""},
             "base": {"seconds": 60.0}, "corrector": corrector,
@@ -122,7 +124,7 @@ def tables(text: str) -> dict[str, list[dict[str, str]]]:
 
 def written(tmp_path: Path, *results: dict[str, Any]) -> str:
     out = tmp_path / "report.md"
-    write_compare_report(results, out, configs=[Path("configs/toy.yaml")])
+    write_compare_report(results, out)
     return out.read_text(encoding="utf-8")
 
 
@@ -253,11 +255,10 @@ def test_a_test_set_without_acc_has_no_such_column(tmp_path: Path) -> None:
 def test_every_picture_is_written_and_shown(tmp_path: Path) -> None:
     results = [result(seeds=1), result(seeds=1, name="on a/sphere", bases=("sfno",), acc=True)]
     out = tmp_path / "report.md"
-    pictures = write_compare_report(
-        results, out, configs=[Path("a.yaml"), Path("b.yaml")], changes=["bases={sfno: {}}"]
-    )
+    pictures = write_compare_report(results, out)
     text = out.read_text(encoding="utf-8")
-    assert "`irno-graph compare a.yaml b.yaml --set 'bases={sfno: {}}'`" in text
+    assert text.count("`irno-graph compare toy.yaml`") == 1
+    assert text.count("`irno-graph compare 'on a/sphere.yaml'`") == 1
     assert {picture.name for picture in pictures} == {
         f"report_{name}_{what}.png" for name in ("toy", "on-a-sphere") for what in ("pareto", "bands")
     }
@@ -268,7 +269,7 @@ def test_every_picture_is_written_and_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("results", [[], [result(), result()], [result(name="a b"), result(name="a/b")]])
 def test_results_of_one_name_are_refused(results: list[dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="different names"):
-        write_compare_report(results, tmp_path / "report.md", configs=[])
+        write_compare_report(results, tmp_path / "report.md")
     assert not list(tmp_path.iterdir())
 
 
