@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from irno_graph.data.blocks import write_in_blocks
 from irno_graph.data.euler import GAMMA
 from irno_graph.data.euler.solver import BreakdownError, solve
 from irno_graph.data.euler.spline import PeriodicLinear, PeriodicSpline
 from irno_graph.data.flows import DEFAULT, choose_modes, find_flow, trajectory_seeds
 from irno_graph.data.points import sample_points
-from irno_graph.files import atomic_path
 
 __all__ = [
     "CHANNELS",
@@ -106,7 +104,8 @@ def generate(
 
     The HDF5 file holds `u` [trajectories, times, nodes, 5] float32 (rho, vx, vy, p, E), `x` [1, 1, nodes, 2],
     `t` [times], periodic triangles `tri` [triangles, 3], the `seed` [trajectories] of each trajectory, and
-    attributes that say how it was made. Its data depend neither on `batch` nor on `threads`.
+    attributes that say how it was made. Its data depend neither on `batch` nor on `threads`. Finished trajectories are
+    kept in the folder `PATH.parts` until the file is complete: after an interruption the same call goes on.
 
     Args:
         path: file to write.
@@ -125,7 +124,7 @@ def generate(
         progress: called as progress(done, total) after every batch.
 
     Raises:
-        ValueError: for an argument out of its range.
+        ValueError: for an argument out of its range, or `PATH.parts` of another call.
         FloatingPointError: naming the seeds whose density or pressure does not stay positive.
         ImportError: when numba is missing.
     """
@@ -144,31 +143,23 @@ def generate(
     attributes: dict[str, Any] = {
         "title": kind.title, "flow": flow, "modes": modes, "channels": list(CHANNELS),
         "period": [1.0, 1.0], "gamma": GAMMA,
-        "generator": "irno_graph.data.ce_gauss", "version": _version(), "points": points, "base_seed": seed,
+        "generator": "irno_graph.data.ce_gauss", "points": points, "base_seed": seed,
         "mesh_seed": mesh_seed, "scheme": "finite volumes, WENO5-Z on primitives, HLLC, SSP-RK3, float64",
         "solver_res": solver_res, "cfl": kind.cfl, "sampling": kind.sampling,
         "axes": "x[..., 0] is x, x[..., 1] is y; solver cell centres are at (i + 1/2) / solver_res",
     }  # fmt: skip
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(attributes)
-        file["x"], file["t"] = positions[None, None], times
-        file["tri"], file["seed"] = triangles.astype(np.int32), seeds
-        shape = (len(times), nodes, len(CHANNELS))
-        u = file.create_dataset("u", (trajectories, *shape), dtype=np.float32, chunks=(1, *shape))
-        for first in range(0, trajectories, batch):
-            part = slice(first, min(first + batch, trajectories))
-            u[part] = sample_trajectories(
-                seeds[part],
-                positions,
-                times,
-                flow=flow,
-                modes=modes or None,
-                solver_res=solver_res,
-                threads=threads,
-            )
-            if progress is not None:
-                progress(part.stop, trajectories)
-    return Path(path)
+    return write_in_blocks(
+        path,
+        lambda part: sample_trajectories(
+            part, positions, times, flow=flow, modes=modes or None, solver_res=solver_res, threads=threads
+        ),
+        seeds=seeds,
+        times=times,
+        geometry={"x": positions, "tri": triangles.astype(np.int32)},
+        attributes=attributes,
+        batch=batch,
+        progress=progress,
+    )
 
 
 def snapshot_times(save_every: float, final_time: float) -> np.ndarray:
@@ -189,10 +180,3 @@ def snapshot_times(save_every: float, final_time: float) -> np.ndarray:
             "change one of them."
         )
     return np.round(np.arange(intervals + 1) * save_every, 12)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("irno-graph")
-    except metadata.PackageNotFoundError:
-        return "unknown"

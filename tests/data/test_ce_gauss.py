@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("numba")
 
+from irno_graph.data import ce_gauss
 from irno_graph.data.ce_gauss import generate, sample_points, sample_trajectories, trajectory_seeds
 from irno_graph.data.euler.initial import draw_vortices, initial_state
 from irno_graph.data.euler.solver import solve
@@ -55,6 +56,40 @@ def test_a_trajectory_depends_neither_on_count_nor_on_batch_nor_on_threads(tmp_p
     one = generate(tmp_path / "a.nc", trajectories=3, batch=3, threads=2, mesh_seed=1, **SMALL)
     two = generate(tmp_path / "b.nc", trajectories=2, batch=1, threads=1, mesh_seed=1, **SMALL)
     np.testing.assert_array_equal(read(one)[0]["u"][:2], read(two)[0]["u"])
+
+
+def test_a_file_goes_on_after_a_kill_to_the_same_bytes(tmp_path, monkeypatch):
+    options: dict[str, Any] = {"trajectories": 5, "batch": 2, "seed": 4, **SMALL}
+    whole, attributes = read(generate(tmp_path / "a.nc", **options))
+    solved: list[int] = []
+
+    def killed(initial, *arguments, **settings):
+        if len(solved) == 2:
+            raise KeyboardInterrupt
+        return counted(initial, *arguments, **settings)
+
+    def counted(initial, *arguments, **settings):
+        solved.append(len(initial))
+        return solve(initial, *arguments, **settings)
+
+    monkeypatch.setattr(ce_gauss, "solve", killed)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "b.nc", **options)
+    assert not (tmp_path / "b.nc").exists()
+    with pytest.raises(
+        ValueError, match=r"b\.nc\.parts` holds .* differs in base_seed, mesh_seed, nodes and"
+    ):
+        generate(tmp_path / "b.nc", **{**options, "seed": 5})
+    monkeypatch.setattr(ce_gauss, "solve", counted)
+    again, same = read(generate(tmp_path / "b.nc", **{**options, "batch": 3, "threads": 1}))
+    assert solved == [2, 2, 1]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a.nc", "b.nc"}
+    assert set(whole) == set(again)
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], again[name])
+    assert {name: str(value) for name, value in attributes.items()} == {
+        name: str(value) for name, value in same.items()
+    }
 
 
 def test_trajectory_seeds_are_positive_and_never_shared():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +14,7 @@ import h5py
 import numpy as np
 import torch
 
+from irno_graph.data.blocks import Parts
 from irno_graph.data.ce_gauss import snapshot_times
 from irno_graph.data.sphere.file import Layout, write
 from irno_graph.data.sphere.flow import DEPTH, ShallowWater
@@ -24,8 +22,6 @@ from irno_graph.data.sphere.solver import DAMPING, fields, solver_of, states
 from irno_graph.files import atomic_path
 from irno_graph.graph.spheres import SphereGrid, latitudes
 from irno_graph.spectral.sphere import exact_degrees
-
-Parts = dict[str, np.ndarray]  # "fine" and "coarse" [times, nlat, nlon, 3] of one trajectory
 
 
 def generate(
@@ -83,23 +79,24 @@ def generate(
         flow.steps(hours, name)
     solver_of(flow)
     attributes = _attributes(flow, layout, seed, times)
-    parts = _folder_of_parts(Path(path), attributes)
+    parts = Parts.of(path, attributes)
     with _one_thread():
         for trajectory in range(trajectories):
-            if _load(parts, trajectory) is None:
-                part = _solve(flow, layout, times, seed, trajectory)
-                with atomic_path(parts / f"{trajectory}.npz") as temporary:
-                    np.savez(temporary, allow_pickle=False, **part)
+            if parts.load(trajectory) is None:
+                parts.save(trajectory, _solve(flow, layout, times, seed, trajectory))
             if progress is not None:
                 progress(trajectory + 1, trajectories)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        write(file, layout, times, (_loaded(parts, number) for number in range(trajectories)), trajectories)
+        write(file, layout, times, map(parts.take, range(trajectories)), trajectories)
         file.attrs.update(attributes)
-    shutil.rmtree(parts)
+    parts.remove()
     return Path(path)
 
 
-def _solve(flow: ShallowWater, layout: Layout, times: np.ndarray, seed: int, trajectory: int) -> Parts:
+def _solve(
+    flow: ShallowWater, layout: Layout, times: np.ndarray, seed: int, trajectory: int
+) -> dict[str, np.ndarray]:
+    """One trajectory `[times, nlat, nlon, 3]` on each grid of `layout.shapes`."""
     gravity = float(solver_of(flow).gravity)
     found: dict[str, list[np.ndarray]] = {name: [] for name in layout.shapes}
     for state in states(flow, times, seed=seed, trajectory=trajectory):
@@ -150,48 +147,6 @@ def _attributes(flow: ShallowWater, layout: Layout, seed: int, times: np.ndarray
         "save_every": float(times[1] - times[0]), "final_time": float(times[-1]),
         **({} if layout.coarse is None else {"coarse": list(layout.coarse)}), **kept,
     }  # fmt: skip
-
-
-def _folder_of_parts(path: Path, attributes: dict[str, Any]) -> Path:
-    """The folder of finished trajectories, which says what they are of.
-
-    Raises:
-        ValueError: if it is of other trajectories.
-    """
-    parts = path.with_name(f"{path.name}.parts")
-    settings = parts / "settings.json"
-    if settings.is_file():
-        found = json.loads(settings.read_text())
-        other = sorted(key for key in attributes | found if attributes.get(key) != found.get(key))
-        if other:
-            raise ValueError(
-                f"`{parts}` holds trajectories of a call that differs in {', '.join(other)}: repeat that call, or "
-                "delete the folder."
-            )
-    else:
-        parts.mkdir(parents=True, exist_ok=True)
-        with atomic_path(settings) as temporary:
-            temporary.write_text(json.dumps(attributes, indent=1))
-    return parts
-
-
-def _load(parts: Path, trajectory: int) -> Parts | None:
-    """A finished trajectory; None where there is none, or one that was damaged."""
-    try:
-        with (
-            (parts / f"{trajectory}.npz").open("rb") as stream,
-            np.load(stream, allow_pickle=False) as stored,
-        ):
-            return dict(stored)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
-        return None
-
-
-def _loaded(parts: Path, trajectory: int) -> Parts:
-    found = _load(parts, trajectory)
-    if found is None:
-        raise ValueError(f"`{parts / f'{trajectory}.npz'}` was lost or damaged: repeat the call.")
-    return found
 
 
 @contextmanager
