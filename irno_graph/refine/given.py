@@ -1,4 +1,4 @@
-"""Refinement of answers that another program gave."""
+"""Refinement of answers that another program gave, and models whose base is elsewhere."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ class Given(nn.Module):
                 "answer for each input."
             )
         return self.h
+
+
+class LeftOut(nn.Module):
+    """Where a base was that a model file does not have: the name of its class, and the hash of its weights."""
+
+    def __init__(self, name: str, weights_hash: str) -> None:
+        super().__init__()
+        self.name, self.weights_hash = name, weights_hash
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        """Says what to do.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"the model was saved without its base, a {self.name}: give it to `ig.load(path, base=...)`, or refine its "
+            "answers with `ig.refine.with_answers` or `irno-graph refine`."
+        )
 
 
 def with_answers(model: IRNO, h: Tensor) -> IRNO:

@@ -5,7 +5,6 @@ Source: "Iterative Refinement Neural Operators are Learned Fixed-Point Solvers" 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable as Function
 from typing import Literal
@@ -20,6 +19,7 @@ from irno_graph.nn.fields import check_field
 from irno_graph.refine.adaptive import Correction, Problem, refine_adaptively
 from irno_graph.refine.boundary import Dirichlet
 from irno_graph.refine.guard import Guard, features
+from irno_graph.refine.hashes import weights_hash
 from irno_graph.refine.loop import Refinement, refine
 from irno_graph.refine.scaling import Scaling
 from irno_graph.refine.schedules import Averaged, Constant, Schedule, averaged, check_alpha, step_sizes
@@ -278,16 +278,6 @@ class IRNO(nn.Module):
                 f"`tolerance` should be None with {self.schedule}, got {tolerance}: a mean of states that reach it "
                 "does not."
             )
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and values of a module's parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        value = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _has_rows(time: Time, leading: torch.Size) -> bool:

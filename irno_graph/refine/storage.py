@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Callable as Function
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,60 +14,27 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
-from irno_graph.bases import FNO as FNOBase
-from irno_graph.bases import RIGNO, SFNO, TFNO, WDSR, HighFrequencyScaled, OnGrid, Standardised
-from irno_graph.correctors import (
-    FNO,
-    ConvNeXt,
-    EdgeMessagePassing,
-    MessagePassing,
-    MultiscaleMessagePassing,
-    ResNet,
-    UNet,
-)
 from irno_graph.files import MissingFileError, atomic_path, existing_file
-from irno_graph.refine.guard import Guard
-from irno_graph.refine.irno import IRNO, weights_hash
+from irno_graph.graph import Graph
+from irno_graph.refine.given import Given, LeftOut
+from irno_graph.refine.hashes import tensors_hash, weights_hash
+from irno_graph.refine.irno import IRNO
+from irno_graph.refine.kinds import StorageError, built, choice, chosen, described, guard_of, is_own
 from irno_graph.refine.scaling import Scaling
-from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic
-from irno_graph.refine.solvers import Aitken, Anderson
 
 FORMAT = 1
 HEADER = "irno_graph"
+OWN = "own"  # in place of a base's kind: the user's, not in the file
 SHIPPED = Path(__file__).parents[1] / "models"
-KINDS: dict[str, Any] = {
-    "FNOBase": FNOBase.from_config,
-    "RIGNO": RIGNO.from_config,
-    "SFNO": SFNO.from_config,
-    "TFNOBase": TFNO.from_config,
-    "WDSR": WDSR.from_config,
-    "EdgeMessagePassing": EdgeMessagePassing.from_config,
-    "MessagePassing": MessagePassing.from_config,
-    "MultiscaleMessagePassing": MultiscaleMessagePassing.from_config,
-    "UNet": UNet.from_config,
-    "ResNet": ResNet.from_config,
-    "ConvNeXt": ConvNeXt.from_config,
-    "FNO": FNO.from_config,
-}
-WRAPPERS: dict[str, Any] = {  # of a base
-    "HighFrequencyScaled": HighFrequencyScaled.from_config,
-    "OnGrid": OnGrid.from_config,
-    "Standardised": Standardised.from_config,
-}
-FOREIGN = ("Callable", "GridBase", "SphereBase", "SuperResolution")  # hold a module or function of the user's
-CHOICES: dict[str, Any] = {
-    kind.__name__: kind for kind in (Constant, Decaying, Harmonic, Averaged, Aitken, Anderson)
-}
-
-
-class StorageError(ValueError):
-    """A file that is not a model of this library, or a damaged one."""
 
 
 def save(model: nn.Module, path: str | os.PathLike[str], *, about: dict[str, Any] | None = None) -> Path:
     """Write `model` to `path` (suffix .safetensors), atomically.
+
+    A base that is not the library's own, a function, your module, or a `GridBase` around it, stays out of the file, as
+    do its weights: the file has their hash, and `load(path, base=...)` takes the base from you.
 
     Args:
         model: an `IRNO`, or a base or corrector alone, of this library's kinds, since loading builds them anew.
@@ -74,46 +42,45 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, about: dict[str, Any
         about: anything JSON can hold: training config, seeds, commit, figures.
 
     Raises:
-        ValueError: if base, corrector, schedule or solver is of a kind that cannot be described.
+        ValueError: if a corrector, schedule, solver, or a base alone is of a kind that cannot be described.
     """
     description = {
         "format": FORMAT,
-        **(_described_refinement(model) if isinstance(model, IRNO) else {"module": _described(model)}),
-        "weights_hash": weights_hash(model),
+        **(_described_refinement(model) if isinstance(model, IRNO) else {"module": described(model)}),
         "versions": {name: metadata.version(name) for name in ("irno-graph", "torch", "torch-geometric")},
         "about": about or {},
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = model.state_dict()
+    if OWN in description.get("base", {}):
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("base.")}
+    description["weights_hash"] = tensors_hash(tensors)
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     target = Path(path)
     with atomic_path(target) as temporary:
-        save_file(tensors, temporary, metadata={HEADER: json.dumps(description)})
+        save_file(stored, temporary, metadata={HEADER: json.dumps(description)})
     return target
 
 
-def load(path_or_name: str | os.PathLike[str]) -> Any:
+def load(
+    path_or_name: str | os.PathLike[str], *, base: nn.Module | Function[[Tensor, Graph], Tensor] | None = None
+) -> Any:
     """Read what `save` wrote, or a shipped model by its name (`ig.load("ce-gauss-small")`), on the CPU.
 
     Nothing in the file is executed.
 
+    Args:
+        path_or_name: of the file.
+        base: the base of a model whose file does not have it, with the weights that the model was saved with. Without
+            it such a model refines answers only (`refine.with_answers`, `irno-graph refine`).
+
     Raises:
-        ValueError: if there is no such file or shipped model, or the file is foreign, damaged or altered.
+        ValueError: if there is no such file or shipped model, the file is foreign, damaged or altered, or `base` has
+            other weights or is in the file.
     """
     path = locate(path_or_name)
     description, tensors = _read(path)
     try:
-        if "module" in description:
-            model = _built(description["module"], path)
-        else:
-            scaling = description["scaling"]
-            model = IRNO(
-                _built(description["base"], path),
-                _built(description["corrector"], path),
-                alpha=_chosen(description["alpha"]),
-                steps=description["steps"],
-                scaling=None if scaling is None else Scaling.identity(**scaling),
-                solver=_chosen(description.get("solver")),
-                guard=_guard(description.get("guard")),
-            )
+        model = _model(description, path)
         _cast(model, next(value.dtype for value in tensors.values() if value.is_floating_point()))
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError, StopIteration) as error:
@@ -122,7 +89,38 @@ def load(path_or_name: str | os.PathLike[str]) -> Any:
         raise StorageError(
             f"the weights in `{path}` do not have the hash they were saved with: fetch it again."
         )
+    if base is not None:
+        _put(base, model, path)
     return model.eval()
+
+
+def _model(description: dict[str, Any], path: Path) -> nn.Module:
+    """As described, with weights yet to come."""
+    if "module" in description:
+        return built(description["module"], path)
+    scaling, own = description["scaling"], description["base"].get(OWN)
+    return IRNO(
+        built(description["base"], path) if own is None else LeftOut(str(own), description["base_hash"]),
+        built(description["corrector"], path),
+        alpha=chosen(description["alpha"]),
+        steps=description["steps"],
+        scaling=None if scaling is None else Scaling.identity(**scaling),
+        solver=chosen(description.get("solver")),
+        guard=guard_of(description.get("guard")),
+    )
+
+
+def _put(base: nn.Module | Function[[Tensor, Graph], Tensor], model: nn.Module, path: Path) -> None:
+    """Give a model its base, if it is the one that was left out."""
+    if not isinstance(model, IRNO) or not isinstance(model.base, LeftOut):
+        raise StorageError(f"`{path}` has all that belongs to its model: leave `base` out.")
+    new = IRNO(base, model.corrector).base
+    if weights_hash(new) != model.base.weights_hash:
+        raise StorageError(
+            f"`base` should have the weights that the model in `{path}` was saved with, a {model.base.name}, got other "
+            "ones: load them into it. To refine another base's answers, load without `base` and set `model.base`."
+        )
+    model.base = new
 
 
 def _cast(model: nn.Module, dtype: torch.dtype) -> None:
@@ -178,65 +176,23 @@ def _described_refinement(model: IRNO) -> dict[str, Any]:
         raise StorageError(
             '`alpha` is "auto" and not chosen yet: `refine.choose_alpha` gives it to the model.'
         )
+    base, base_hash = model.base, model.base_hash
+    if isinstance(base, Given):
+        raise StorageError(
+            "`with_answers` gave the model these answers for a base: save the model it was called on."
+        )
+    if isinstance(base, LeftOut):
+        base_hash = base.weights_hash
+    name = base.name if isinstance(base, LeftOut) else type(base).__name__
     return {
-        "base": _described(model.base),
-        "corrector": _described(model.corrector),
-        "alpha": model.alpha if model.schedule is None else _choice(model.schedule),
+        "base": {OWN: name} if is_own(base) else described(base),
+        "corrector": described(model.corrector),
+        "alpha": model.alpha if model.schedule is None else choice(model.schedule),
         "steps": model.steps,
         "scaling": None
         if scaling is None
         else {"in_channels": len(scaling.input_mean), "channels": len(scaling.mean)},
-        "base_hash": model.base_hash,
-        **({} if model.solver is None else {"solver": _choice(model.solver)}),
+        "base_hash": base_hash,
+        **({} if model.solver is None else {"solver": choice(model.solver)}),
         **({} if model.guard is None else {"guard": dataclasses.asdict(model.guard)}),
     }
-
-
-def _described(module: nn.Module) -> dict[str, Any]:
-    kind = getattr(type(module), "kind", type(module).__name__)
-    if kind in WRAPPERS:
-        return {"kind": kind, "config": module.config(), "base": _described(module.base)}  # type: ignore
-    if kind in FOREIGN:
-        raise StorageError(
-            f"only what the library can build anew is saved, got {kind} around a module or function of your own: save "
-            "its weights yourself."
-        )
-    if kind not in KINDS:
-        raise StorageError(f"only {sorted(KINDS)} can be saved, got {kind}: save its weights yourself.")
-    return {"kind": kind, "config": module.config()}  # type: ignore[operator]
-
-
-def _choice(value: Any) -> Any:
-    """A number as it is, a schedule or solver as a dict of its settings."""
-    if not callable(value) and not dataclasses.is_dataclass(value):
-        return value
-    kind = type(value).__name__
-    if CHOICES.get(kind) is not type(value):
-        raise StorageError(f"only {sorted(CHOICES)} can be saved with a model, got {value}: use one of them.")
-    fields = dataclasses.fields(value)
-    return {"kind": kind, **{field.name: _choice(getattr(value, field.name)) for field in fields}}
-
-
-def _chosen(entry: Any) -> Any:
-    """What `_choice` described."""
-    if not isinstance(entry, dict):
-        return entry
-    settings = {name: _chosen(value) for name, value in entry.items() if name != "kind"}
-    return CHOICES[entry["kind"]](**settings)
-
-
-def _guard(entry: dict[str, Any] | None) -> Guard | None:
-    if entry is None:
-        return None
-    settings: dict[str, Any] = {
-        name: tuple(part) if isinstance(part, list) else part for name, part in entry.items()
-    }
-    return Guard(**settings)
-
-
-def _built(entry: dict[str, Any], path: Path) -> nn.Module:
-    if entry["kind"] in WRAPPERS:
-        return WRAPPERS[entry["kind"]](entry["config"], _built(entry["base"], path))
-    if entry["kind"] not in KINDS:
-        raise StorageError(f"`{path}` holds a {entry['kind']!r}, known kinds are {sorted(KINDS)}.")
-    return KINDS[entry["kind"]](entry["config"])

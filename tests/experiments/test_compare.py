@@ -28,7 +28,7 @@ from irno_graph.graph import Graph
 from irno_graph.graph.resolution import Resolution
 from irno_graph.mesh import Mesh, periodic_delaunay
 from irno_graph.refine import IRNO
-from irno_graph.refine.storage import KINDS
+from irno_graph.refine.kinds import KINDS
 
 FILE = """
 name: tiny
@@ -79,7 +79,7 @@ class Other(Pointwise):
 def file(tmp_path, monkeypatch):
     for name, kind in (("fno", Pointwise), ("tfno", Other)):
         monkeypatch.setitem(BASES, name, kind)
-        monkeypatch.setitem(KINDS, kind.__name__, kind.from_config)
+        monkeypatch.setitem(KINDS, kind.__name__, kind)
     running._problem.cache_clear()
     x = torch.randint(0, 2, (40, 8, 8), generator=torch.Generator().manual_seed(0)).float()
     walls = torch.linspace(0, np.pi, 9)[:-1].sin()

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 import irno_graph as ig
 from irno_graph.bases.rigno import Architecture
-from irno_graph.refine import Scaling
+from irno_graph.refine import Scaling, with_answers
 from irno_graph.refine.storage import describe
 
 
@@ -76,11 +76,94 @@ def test_unknown_names_list_the_shipped_models():
         ig.load("no-such-model")
 
 
-def test_a_function_cannot_be_saved(tmp_path):
-    model = ig.IRNO(ig.bases.Callable(lambda x, graph: x), small_model().corrector)
-    with pytest.raises(ValueError, match="Callable"):
-        ig.save(model, tmp_path / "no.safetensors")
+class Twice(torch.nn.Module):
+    """A base of the user's."""
+
+    def __init__(self, factor: float = 2.0) -> None:
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(factor, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor, graph: ig.Graph, *, lead_time: float | None = None) -> torch.Tensor:
+        return (self.factor * (lead_time or 1.0) * x).to(x.dtype)
+
+
+def persistence(x: torch.Tensor, graph: ig.Graph) -> torch.Tensor:
+    return x
+
+
+def on_grid() -> ig.bases.GridBase:
+    return ig.bases.GridBase(torch.nn.Conv2d(4, 4, 1), ig.Graph.from_grid((6, 8), period=(1.0, 1.0)))
+
+
+OWN_BASES: dict[str, Any] = {
+    "function": lambda: persistence,
+    "module": Twice,
+    "callable": lambda: ig.bases.Callable(Twice()),
+    "grid": on_grid,
+    "standardised grid": lambda: ig.bases.Standardised(
+        on_grid(),
+        **dict.fromkeys(("input_mean", "mean"), torch.zeros(4)),
+        **dict.fromkeys(("input_std", "std"), torch.full((4,), 2.0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OWN_BASES)
+def test_a_base_of_ones_own_stays_out_and_is_given_back(tmp_path, kind):
+    torch.manual_seed(3)
+    base = OWN_BASES[kind]()
+    model = ig.IRNO(base, small_model().corrector, alpha=0.3, steps=2, scaling=small_model().scaling)
+    graph = ig.Graph.from_grid((6, 8), period=(1.0, 1.0))
+    x = torch.randn(2, 48, 4)
+    model.guard = model.guarded(torch.randn(60, 48, 4), graph)
+    path = ig.save(model, tmp_path / "model.safetensors")
+    with safe_open(path, framework="pt") as file:
+        assert not any(name.startswith("base") for name in file.keys())  # noqa: SIM118
+    alone = ig.load(path)
+    expected = model(x, graph)
+    with pytest.raises(ValueError, match=r"saved without its base.*ig\.load\(path, base"):
+        alone(x, graph)
+    h = model(x, graph, steps=0).value
+    assert torch.equal(with_answers(alone, h)(x, graph).value, expected.value)
+    again = ig.load(ig.save(alone, tmp_path / "again.safetensors"), base=base)
+    for own in (ig.load(path, base=base), again):
+        assert torch.equal(own(x, graph).value, expected.value)
+        assert own.guard == model.guard
+        assert not own.training
+        assert not any(value.requires_grad for value in own.base.parameters())
+
+
+def test_another_base_is_not_taken_for_the_one_that_was_left_out(tmp_path):
+    path = ig.save(ig.IRNO(Twice(), small_model().corrector), tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="a Twice, got other"):
+        ig.load(path, base=Twice(2.5))
+    with pytest.raises(ValueError, match="a Twice, got other"):
+        ig.load(path, base=persistence)
+
+
+def test_a_base_that_is_in_the_file_is_not_asked_for(saved, tmp_path):
+    model, path = saved
+    for own in (path, ig.save(model.corrector, tmp_path / "corrector.safetensors")):
+        with pytest.raises(ValueError, match="leave `base` out"):
+            ig.load(own, base=model.base)
+
+
+def test_answers_and_modules_alone_are_not_saved_as_models(tmp_path):
+    model = small_model()
+    with pytest.raises(ValueError, match="save the model it was called on"):
+        ig.save(with_answers(model, torch.zeros(5, 4)), tmp_path / "no.safetensors")
+    with pytest.raises(ValueError, match="got Twice"):
+        ig.save(Twice(), tmp_path / "no.safetensors")
+    with pytest.raises(ValueError, match="got Twice"):
+        ig.save(ig.IRNO(model.base, Twice()), tmp_path / "no.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_that_has_a_name_of_ours_counts_as_ones_own(tmp_path):
+    own = type("RIGNO", (Twice,), {})
+    path = ig.save(ig.IRNO(own(), small_model().corrector), tmp_path / "model.safetensors")
+    assert describe(path)["base"] == {"own": "RIGNO"}
+    assert isinstance(ig.load(path, base=own()).base, own)
 
 
 OPTIONS = ig.correctors.Options(
