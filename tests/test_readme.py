@@ -27,7 +27,8 @@ def test_the_rollout_block(monkeypatch):
     assert not torch.equal(names["refined"].states, names["alone"].states)
 
 
-def test_the_refinement_block(box):
+def test_the_refinement_block(box, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {
         "my_operator": lambda x: x[..., :2],
         "in_channels": 3,
@@ -37,6 +38,7 @@ def test_the_refinement_block(box):
         "graph": box,
     }
     exec("import irno_graph as ig\n" + BLOCKS[1], names)
+    assert torch.equal(names["model"](names["x"], box).value, names["out"].value)
     assert names["terms"].total > 0
     names["terms"].total.backward()
 
