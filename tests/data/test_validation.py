@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from flow_sources import MESH, MemorySource, carried, flows, write_flows_nc
 
 from irno_graph.cli import run
+from irno_graph.data.navier_stokes import generate
 from irno_graph.data.readers import PoseidonData, RignoFile
 from irno_graph.data.validation import Finding, scan, validate, worst
+from irno_graph.graph import Graph
 
 SOUND = flows(MESH.points)
 
@@ -206,6 +209,114 @@ def test_the_command_ends_with_code_1_where_something_is_wrong(
 def test_the_worst_verdict_counts() -> None:
     made = [Finding("a", "", "", verdict) for verdict in ("ok", "look", "ok")]
     assert (worst([]), worst(made)) == ("ok", "look")
+
+
+def figures(findings: list[Finding]) -> dict[str, float]:
+    return {f"{one.check} {name}": value for one in findings for name, value in one.figures.items()}
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        ("Density", "Vx", "Vy", "Pressure", "Energy"),
+        ("density", "velocity_x", "velocity_y", "pressure", "energy"),
+        ("rho", "u", "v", "p", "e"),
+        ("density", "momentum_x", "momentum_y", "pressure", "energy"),
+        ("rho", "rho_vx", "rho_vy", "p", "E"),
+    ],
+)
+def test_other_names_and_conserved_variables_give_the_same_findings(channels: tuple[str, ...]) -> None:
+    fields = SOUND.copy()
+    if "m" in channels[1] or "rho" in channels[1]:
+        fields[..., 1:3] *= fields[..., :1]
+    expected = validate(MemorySource(SOUND))
+    findings = validate(MemorySource(fields, channels=channels))
+    assert [one.check for one in findings] == [one.check for one in expected]
+    assert not_ok(findings) == {}
+    assert figures(findings) == pytest.approx(figures(expected), rel=1e-4, abs=1e-6)
+    shuffled = validate(MemorySource(fields[..., ::-1], channels=channels[::-1]))
+    assert figures(shuffled) == pytest.approx(figures(findings), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "channels", [("momentum_x", "momentum_y"), ("u", "u_t"), ("vx", "v"), ("u", "vy"), ("p", "rho")]
+)
+def test_what_does_not_tell_of_a_velocity_is_no_flow(channels: tuple[str, ...]) -> None:
+    assert "momentum" not in by_name(validate(MemorySource(SOUND[..., 1:3], channels=channels)))
+
+
+def test_u_and_v_are_a_velocity_where_their_divergence_says_so() -> None:
+    """Two substances that grow are none; a flow without divergence that loses momentum is wrong."""
+    flow = SOUND[..., 1:3] * (1 - 0.2 * np.arange(4)[:, None, None])
+    lost = by_name(validate(MemorySource(flow, channels=("u", "v"))))
+    assert (lost["axes"].verdict, lost["momentum"].verdict) == ("ok", "wrong")
+    assert not_ok(validate(MemorySource(flow[..., ::-1], channels=("u", "v"))))["axes"] == "wrong"
+    x, y = 2 * np.pi * MESH.points.T
+    substances = np.stack([2 + np.sin(x), 3 + np.cos(y + 1)], axis=-1) * (1 + np.arange(4))[:, None, None]
+    grown = by_name(validate(MemorySource(substances[None], channels=("u", "v"))))
+    assert (grown["axes"].verdict, grown["momentum"].verdict) == ("look", "look")
+    assert grown["momentum"].found.endswith("; u and v may be no velocity")
+    named = by_name(validate(MemorySource(substances[None], channels=("vx", "vy"))))
+    assert named["momentum"].verdict == "wrong"
+
+
+class OnGraph(MemorySource):
+    """A source on any graph."""
+
+    def __init__(self, fields: np.ndarray, graph: Graph, channels: tuple[str, ...], period: Any) -> None:
+        super().__init__(fields, channels=channels)
+        self.known, self.period = graph, period
+
+    def graph(self) -> Graph:
+        return self.known
+
+
+def test_in_space_the_third_component_counts() -> None:
+    graph = Graph.from_grid((6, 5, 4), period=(1.0, 1.0, 1.0))
+    x, y, z = 2 * np.pi * graph.pos.numpy().T
+    rho = 1 + 0.1 * np.sin(x + y)
+    v = np.stack([np.sin(y), 2 + np.cos(z), 3 + np.sin(x)], axis=-1)
+    energy = 2.5 / 0.4 + 0.5 * rho * (v**2).sum(axis=1)
+    state = np.stack([rho, *v.T, energy, np.full_like(x, 2.5)], axis=-1)
+    names = ("density", "velocity_x", "velocity_y", "velocity_z", "energy", "pressure")
+    fields = np.stack([state, state + 1e-7 * x[:, None]])[None]
+    sound = by_name(validate(OnGraph(fields, graph, names, (1.0, 1.0, 1.0))))
+    assert sound["equation of state"].verdict == sound["momentum"].verdict == "ok"
+    assert "axes" not in sound
+    fields[0, 1, :, 3] += 0.5
+    lost = by_name(validate(OnGraph(fields, graph, names, (1.0, 1.0, 1.0))))["momentum"]
+    scale = np.sqrt(np.mean(rho**2 * (v**2).sum(axis=1)))
+    assert lost.verdict == "wrong"
+    assert lost.figures["drift"] == pytest.approx(0.5 / scale, rel=1e-2)
+
+
+def test_winds_on_a_sphere_are_no_flow_of_the_plane() -> None:
+    graph = Graph.from_sphere(6, 12)
+    fields = np.random.default_rng(0).normal(size=(1, 3, len(graph.pos), 2))
+    assert set(by_name(validate(OnGraph(fields, graph, ("u", "v"), None)))) == {
+        "values", "times", "channels", "duplicates", "snapshots",
+    }  # fmt: skip
+
+
+def test_a_flow_whose_points_have_no_graph_is_read_and_that_is_said() -> None:
+    class Uneven(MemorySource):
+        def graph(self) -> Graph:
+            raise ValueError("coordinate y should ascend in even steps")
+
+    findings = by_name(validate(Uneven(SOUND)))
+    assert not_ok(list(findings.values())) == {"flow": "look"}
+    assert findings["flow"].found == "not checked: coordinate y should ascend in even steps"
+    assert "mass" not in findings
+
+
+def test_ns_gauss_as_it_is_generated_passes(tmp_path: Path) -> None:
+    path = generate(
+        tmp_path / "ns.nc", trajectories=2, nodes=400, points="grid", solver_res=32, final_time=0.2
+    )
+    findings = validate(RignoFile(path))
+    assert not_ok(findings) == {}
+    assert {"axes", "momentum"} <= set(by_name(findings))
+    assert by_name(findings)["axes"].figures["(x, y)"] < 0.1
 
 
 def test_the_carried_state_is_periodic() -> None:

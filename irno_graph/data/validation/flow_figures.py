@@ -11,53 +11,68 @@ from torch import Tensor
 
 from irno_graph.graph import Graph, gradient, mass_mean
 
-ALIASES = {
-    "rho": ("rho", "density"),
-    "vx": ("vx", "velocity_x"),
-    "vy": ("vy", "velocity_y"),
-    "p": ("p", "pressure"),
-    "energy": ("e", "energy"),
-}
+VELOCITIES = (
+    ("vx", "vy", "vz"),
+    ("velocity_x", "velocity_y", "velocity_z"),
+    ("v_x", "v_y", "v_z"),
+    ("ux", "uy", "uz"),
+    ("u", "v", "w"),
+)
+MOMENTA = (("momentum_x", "momentum_y", "momentum_z"), ("rho_vx", "rho_vy", "rho_vz"))
+SCALARS = {"rho": ("rho", "density"), "p": ("p", "pressure"), "energy": ("e", "energy")}
 WAYS = {"(x, y)": (0, 1, 1.0), "(y, x)": (1, 0, 1.0), "(x, -y)": (0, 1, -1.0), "(y, -x)": (1, 0, -1.0)}
 
 
 @dataclass(frozen=True)
 class FlowNames:
-    """Places of a plane flow's channels; None for those that are not there.
+    """Places of a flow's channels; None for those that are not there.
 
     Attributes:
-        vx, vy: components of the velocity.
+        velocity: its components along x, y and, where there is one, z.
         rho: density.
         p: pressure.
         energy: per volume.
+        momentum: whether `velocity` holds rho v, as files of conserved variables do.
+        certain: False where u and v, without density or pressure, are all that tells of a flow.
     """
 
-    vx: int
-    vy: int
+    velocity: tuple[int, ...]
     rho: int | None = None
     p: int | None = None
     energy: int | None = None
+    momentum: bool = False
+    certain: bool = True
 
     @classmethod
     def of(cls, channels: Sequence[str]) -> FlowNames | None:
-        """The places among `channels`; None where there is no velocity.
+        """The places among `channels`, whatever the case; None without a velocity, or a momentum and a density.
 
-        >>> FlowNames.of(("rho", "vx", "vy", "p"))
-        FlowNames(vx=1, vy=2, rho=0, p=3, energy=None)
+        >>> FlowNames.of(("Density", "velocity_x", "velocity_y")).velocity
+        (1, 2)
         """
         lower = [name.lower() for name in channels]
-        places: dict[str, int] = {}
-        for name, words in ALIASES.items():
+        scalars: dict[str, int] = {}
+        for name, words in SCALARS.items():
             found = [lower.index(word) for word in words if word in lower]
             if found:
-                places[name] = found[0]
-        return cls(**places) if {"vx", "vy"} <= set(places) else None
+                scalars[name] = found[0]
+        for family in (*VELOCITIES, *(MOMENTA if "rho" in scalars else ())):
+            if set(family[:2]) <= set(lower):
+                places = tuple(lower.index(word) for word in family if word in lower)
+                certain = family[0] != "u" or bool({"rho", "p"} & set(scalars))
+                return cls(places, **scalars, momentum=family in MOMENTA, certain=certain)
+        return None
+
+    def velocity_of(self, values: Tensor) -> Tensor:
+        """The velocity `[..., components]` of `values` `[..., channels]`."""
+        found = values[..., list(self.velocity)]
+        return found / values[..., [self.rho]] if self.momentum else found
 
 
 def flow_figures(values: Tensor, graph: Graph, names: FlowNames, gamma: float) -> dict[str, np.ndarray]:
     """Figures `[times]` of `values` `[times, nodes, channels]`, weighted by the nodes' masses.
 
-    Of what is conserved the means: `momentum_x` and `momentum_y` (of rho v, with rho = 1 where there is none), with rho
+    Of what is conserved the means: `momentum_x` and so on (of rho v, with rho = 1 where there is none), with rho
     `mass`, with rho and p or E `energy` (of E, computed from p where there is none), and `..._noise` of each: the
     error that sampling at the nodes may make, the root of half the mean squared difference between neighbours over the
     number of nodes. `momentum_square` is the mean of |rho v|^2. Extremes are `rho_low`, `rho_high`, `p_low`, `p_high`;
@@ -65,11 +80,11 @@ def flow_figures(values: Tensor, graph: Graph, names: FlowNames, gamma: float) -
     `swapped_square` of that with p and E exchanged, `energy_square`, `p_square`, and `fit`, the mean of
     (E - rho |v|^2 / 2) p.
     """
-    velocity = values[..., [names.vx, names.vy]]
+    velocity = names.velocity_of(values)
     density = torch.ones_like(velocity[..., 0]) if names.rho is None else values[..., names.rho]
     momentum = density[..., None] * velocity
     kinetic = 0.5 * (momentum * velocity).sum(dim=-1)
-    conserved = {"momentum_x": momentum[..., 0], "momentum_y": momentum[..., 1]}
+    conserved = {f"momentum_{axis}": part for axis, part in zip("xyz", momentum.unbind(-1), strict=False)}
     others = {"momentum_square": momentum.square().sum(dim=-1)}
     extremes: dict[str, Tensor] = {}
     if names.rho is not None:
@@ -120,7 +135,7 @@ def slope_figures(values: Tensor, graph: Graph, names: FlowNames) -> dict[str, f
     """
     if graph.dim != 2 or not len(graph.cell_kind):
         return {}
-    slopes = gradient(values[:, [names.vx, names.vy]], graph)  # [nodes, components, axes]
+    slopes = gradient(names.velocity_of(values)[:, :2], graph)  # [nodes, components, axes]
     columns = {
         way: (slopes[:, 0, first] + sign * slopes[:, 1, second]).square()
         for way, (first, second, sign) in WAYS.items()

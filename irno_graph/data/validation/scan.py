@@ -13,6 +13,7 @@ from torch import Tensor
 from irno_graph.data.readers.source import FieldSource
 from irno_graph.data.validation.flow_figures import FlowNames, flow_figures, slope_figures
 from irno_graph.graph import Graph
+from irno_graph.graph.size import manifold_dims
 
 BLOCK = 2**22  # numbers in memory at once
 
@@ -49,10 +50,12 @@ class Scan:
     Attributes:
         records: one per sample that can be read.
         refused: sample and what the reader says of it, where it cannot be read or is not finite.
+        no_graph: what the reader says of the graph that all samples share, where it has none.
     """
 
     records: list[Record]
     refused: dict[int, str]
+    no_graph: str = ""
 
 
 def chosen_samples(source: FieldSource, samples: int | None) -> list[int]:
@@ -77,28 +80,44 @@ def scan(
 ) -> Scan:
     """Read the chosen samples once; `names` are the channels of a flow, None for other data.
 
+    Curves and surfaces have no figures of a flow: components along them are not conserved.
+
     Raises:
         ValueError: if `samples` is not positive.
     """
     chosen = chosen_samples(source, samples)
     records: list[Record] = []
     refused: dict[int, str] = {}
-    graph: Graph | None = None
+    graph, no_graph = (None, "") if names is None else _shared_graph(source)
+    names = None if no_graph else names
     for done, index in enumerate(chosen, start=1):
         try:
             if names is not None:
                 graph = graph_of(source, index, graph)
+                names = names if int(manifold_dims(graph).min()) == graph.dim else None
             records.append(_record(source, index, graph, names, gamma))
         except (ValueError, OSError) as error:
             refused[index] = str(error)
         if progress is not None:
             progress(done, len(chosen))
-    return Scan(records, refused)
+    return Scan(records, refused, no_graph)
+
+
+def _shared_graph(source: FieldSource) -> tuple[Graph | None, str]:
+    """The graph of all samples, or why there is none; neither where each sample has its own."""
+    try:
+        return (None if _moving(source) else source.graph()), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _moving(source: FieldSource) -> bool:
+    return bool(getattr(source, "moving", False))
 
 
 def graph_of(source: FieldSource, index: int, known: Graph | None = None) -> Graph:
     """The graph of one sample: `known` where all have one, else made anew."""
-    if getattr(source, "moving", False):
+    if _moving(source):
         moving: Any = source
         made: Graph = moving.graph(index)
         return made

@@ -34,9 +34,10 @@ def validate(
     """One finding per check; the source is read once, one sample and a few snapshots at a time.
 
     All data: values that can be read and are finite, times, constant channels, samples and snapshots that are there
-    twice. Flows, told by the channels vx and vy: the divergence of the first snapshot in four ways to read the axes,
-    and the conservation of momentum over time; with rho of mass, with p or E of energy; E against p and rho;
-    positivity; and what CE-Gauss starts from, where the flow starts with constant density and pressure.
+    twice. Flows in planes and volumes, told by the names of a velocity, or of a momentum and a density
+    (`flow_figures.FlowNames`): the divergence of the first snapshot in four ways to read the axes, and the conservation
+    of momentum over time; with rho of mass, with p or E of energy; E against p and rho; positivity; and what CE-Gauss
+    starts from, where the flow starts with constant density and pressure.
     Means over the domain are weighted by the masses of the graph's nodes.
 
     Args:
@@ -59,13 +60,20 @@ def validate(
         duplicates_check(scanned),
         standstill_check(scanned, source),
     ]
-    if names is not None:
-        found += _flow_findings(scanned.records, source, gamma)
+    if scanned.no_graph:
+        found.append(Finding("flow", f"not checked: {scanned.no_graph}", "a graph of the nodes", "look"))
+    elif names is not None:
+        found += _flow_findings(scanned.records, source, names, gamma)
     return [finding for finding in found if finding is not None]
 
 
-def _flow_findings(records: list[Record], source: FieldSource, gamma: float) -> list[Finding | None]:
+def _flow_findings(
+    records: list[Record], source: FieldSource, names: FlowNames, gamma: float
+) -> list[Finding | None]:
     flows = [record for record in records if record.flow]
-    kind = "grid" if hasattr(source, "axes") else "points"
-    found = [axes_check(flows, kind), *conservation_checks(flows, periodic(source))]
+    axes = axes_check(flows, "grid" if hasattr(source, "axes") else "points")
+    excuse = None if periodic(source) else "the box is not periodic"
+    if not names.certain and (axes is None or axes.verdict == "look"):
+        excuse = excuse or "u and v may be no velocity"
+    found = [axes, *conservation_checks(flows, excuse)]
     return [*found, energy_check(flows, gamma), positivity_check(flows), start_check(flows, gamma)]
