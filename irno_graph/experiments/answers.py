@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irno_graph.data.readers.hdf5 import array_in, opened
-from irno_graph.files import atomic_path, existing_file
+from irno_graph.experiments.answer_files import (
+    ARRAYS,
+    FIELDS,
+    STORES,
+    Arrays,
+    checked_shape,
+    opened_answers,
+    tensor_of,
+    times_of,
+)
+from irno_graph.files import atomic_path
 from irno_graph.graph import Graph
-from irno_graph.mesh import Mesh, read_mesh, write_mesh
+from irno_graph.mesh import Mesh, write_mesh
 from irno_graph.mesh.formats import format_of
 from irno_graph.metrics import relative_l2
 from irno_graph.refine import IRNO, Refinement, with_answers
-
-FIELDS = ("x", "h", "truth")
-TIMES = ("time", "lead_time")
-ARRAYS = (".npz",)
-STORES = (".h5", ".hdf5", ".nc")
-Arrays = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,16 @@ def refine_file(
         raise ValueError(f"`batch` should be at least 1, got {batch}: raise it.")
     target, device = Path(out), next(model.parameters()).device
     graph = Graph.from_mesh(mesh).to(device)
-    with _opened(field) as arrays:
-        shape = _checked(arrays, Path(field), graph.num_nodes)
+    with opened_answers(field) as arrays:
+        shape = checked_shape(arrays, Path(field), graph.num_nodes)
         count = shape[0] if len(shape) == 3 else 1
         _check_target(target, count)
         taken, status, errors = [], [], []
         with _writer(target, mesh, shape) as write:
             for first in range(0, count, batch):
                 part = slice(first, min(first + batch, count)) if len(shape) == 3 else ...
-                own = {name: _tensor(arrays[name], part).to(device) for name in FIELDS if name in arrays}
-                found = _refined(model, graph, own, _times(arrays, part, device), steps, tolerance)
+                own = {name: tensor_of(arrays[name], part).to(device) for name in FIELDS if name in arrays}
+                found = _refined(model, graph, own, times_of(arrays, part, device), steps, tolerance)
                 taken.append(found.steps_taken.reshape(-1).cpu())
                 status.append(found.status.reshape(-1).cpu())
                 if "truth" in own:
@@ -119,53 +121,6 @@ def _errors(own: dict[str, Tensor], value: Tensor, graph: Graph) -> Tensor:
     return torch.stack(pair, dim=-2).reshape(-1, 2, value.shape[-1]).cpu()
 
 
-@contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Arrays]:
-    """The arrays of a file by name; those of HDF5 are read when they are sliced."""
-    file = existing_file(path)
-    if file.suffix in STORES:
-        with opened(file) as stored:
-            yield {name: array_in(stored, name, file) for name in (*FIELDS, *TIMES) if name in stored}
-        return
-    if file.suffix not in ARRAYS and format_of(file) is None:
-        raise ValueError(
-            f"`{file}` should be {', '.join(ARRAYS + STORES)} or a mesh file with point data, got another suffix."
-        )
-    yield _arrays(file) if file.suffix in ARRAYS else _point_data(file)
-
-
-def _arrays(file: Path) -> Arrays:
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"`{file}` should hold arrays of numbers, got: {error}.") from error
-
-
-def _point_data(file: Path) -> Arrays:
-    return read_mesh(file, merge_periodic=False, audited=False).point_data
-
-
-def _checked(arrays: Arrays, file: Path, nodes: int) -> tuple[int, ...]:
-    """The shape of `h`, where all arrays fit together."""
-    missing = [name for name in ("x", "h") if name not in arrays]
-    if missing:
-        raise ValueError(
-            f"`{file}` should hold `x`, the operator's input, and `h`, its answer, got {sorted(arrays)}: add "
-            f"{missing[0]}."
-        )
-    shape = tuple(arrays["h"].shape)
-    for name in FIELDS:
-        own = tuple(arrays[name].shape) if name in arrays else shape
-        fits = len(own) in (2, 3) and own[:-1] == (*shape[:-2], nodes) and (name != "truth" or own == shape)
-        if not fits or 0 in own:
-            raise ValueError(
-                f"`{name}` of `{file}` should be [nodes={nodes}, channels] or [samples, nodes={nodes}, channels], "
-                f"alike for all arrays, got {list(own)} and h {list(shape)}: nodes are the mesh's points, in order."
-            )
-    return shape
-
-
 def _check_target(target: Path, count: int) -> None:
     if target.suffix in ARRAYS + STORES:
         return
@@ -174,22 +129,6 @@ def _check_target(target: Path, count: int) -> None:
             f"`out` should end in {', '.join(ARRAYS + STORES)}, or, for one sample, be a mesh file, got "
             f"'{target.name}' for {count} samples."
         )
-
-
-def _tensor(array: Any, part: Any) -> Tensor:
-    try:
-        return torch.from_numpy(np.asarray(array[part], dtype=np.float32))
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"arrays of answers should hold numbers, got: {error}.") from error
-
-
-def _times(arrays: Arrays, part: Any, device: torch.device) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in TIMES:
-        if name in arrays:
-            value = torch.from_numpy(np.asarray(arrays[name][()], dtype=np.float32)).to(device)
-            found[name] = value[part] if value.dim() and isinstance(part, slice) else value
-    return found
 
 
 @contextmanager
