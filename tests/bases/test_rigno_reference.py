@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,34 +82,58 @@ def experiment(folder: Path) -> RIGNO:
     }
     (folder / "stats.pkl").write_bytes(pickle.dumps(statistics))
     for epoch in (20, 100):
-        store = {"driver": "ocdbt", "base": f"file://{folder}/checkpoints/{epoch}/default/"}
+        arrays: dict[str, np.ndarray] = {}
         for path, parameter in flax_parameters(base.network).items():
             value = flax_value(parameter)
             if path == PADDED:  # the reference's kernel has rows for six features that are zero
                 value = np.concatenate([np.full((6, value.shape[1]), 3.0, np.float32), value])
             name = path.replace("/", ".")
             for where in (f"state.params.{name}", f"state.opt_state.0.mu.{name}"):
-                spec = {"driver": "zarr", "kvstore": {**store, "path": f"{where}/"}}
-                array = tensorstore.open(
-                    spec, create=True, shape=value.shape, dtype=value.dtype.name
-                ).result()
-                array.write(value if epoch == 100 else 0 * value).result()
+                arrays[where] = value if epoch == 100 else 0 * value
+        checkpoint(folder / "checkpoints" / str(epoch) / "default", arrays)
     return base
 
 
-def test_a_folder_becomes_the_operator_that_was_trained(tmp_path):
-    base = experiment(tmp_path / "run")
-    loaded = load_reference(tmp_path / "run")
+def checkpoint(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """An OCDBT store of zarr arrays, made in memory and written at once: every write of its own waits for the disk."""
+    memory = tensorstore.Context()
+    for name, value in arrays.items():
+        spec = {"driver": "zarr", "kvstore": {"driver": "memory", "path": f"{name}/"}}
+        array = tensorstore.open(spec, create=True, shape=value.shape, dtype="float32", context=memory)
+        array.result().write(value).result()
+    made = tensorstore.KvStore.open({"driver": "memory"}, context=memory).result()
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{folder}/"}).result()
+    with tensorstore.Transaction() as writing:
+        for key in made.list().result():
+            store.with_transaction(writing)[key] = made[key]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory) -> tuple[RIGNO, Path]:
+    """The operator and its folder."""
+    folder = tmp_path_factory.mktemp("reference") / "run"
+    return experiment(folder), folder
+
+
+@pytest.fixture
+def folder(stored, tmp_path) -> Path:
+    """A copy, to be damaged."""
+    return shutil.copytree(stored[1], tmp_path / "run")
+
+
+def test_a_folder_becomes_the_operator_that_was_trained(stored):
+    base, folder = stored
+    loaded = load_reference(folder)
     assert loaded.config() == base.config()
     for name, value in base.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], value, rtol=0, atol=0, msg=name)
-    first = load_reference(tmp_path / "run", epoch=20)
+    first = load_reference(folder, epoch=20)
     assert not any(parameter.any() for parameter in first.parameters())
 
 
-def test_convert_writes_a_model_that_load_reads(tmp_path, box, capsys):
-    base = experiment(tmp_path / "run")
-    assert run(["convert", "rigno", str(tmp_path / "run"), str(tmp_path / "base.safetensors")]) == 0
+def test_convert_writes_a_model_that_load_reads(stored, tmp_path, box, capsys):
+    base, folder = stored
+    assert run(["convert", "rigno", str(folder), str(tmp_path / "base.safetensors")]) == 0
     assert "base.safetensors" in capsys.readouterr().out
     x = torch.randn(2, box.num_nodes, 4)
     torch.testing.assert_close(ig.load(tmp_path / "base.safetensors")(x, box), base(x, box))
@@ -119,12 +144,11 @@ class Harm:
         return (Path.touch, (Path("harm"),))
 
 
-def test_a_pickle_that_holds_more_than_arrays_is_refused_and_not_run(tmp_path, monkeypatch):
-    experiment(tmp_path / "run")
-    (tmp_path / "run" / "stats.pkl").write_bytes(pickle.dumps({"u": Harm()}))
+def test_a_pickle_that_holds_more_than_arrays_is_refused_and_not_run(folder, tmp_path, monkeypatch):
+    (folder / "stats.pkl").write_bytes(pickle.dumps({"u": Harm()}))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="only numpy arrays are let in"):
-        load_reference(tmp_path / "run")
+        load_reference(folder)
     assert not (tmp_path / "harm").exists()
 
 
@@ -149,12 +173,11 @@ def test_a_pickle_that_holds_more_than_arrays_is_refused_and_not_run(tmp_path, m
         (lambda run: (run / "checkpoints" / "100" / "default").rename(run / "gone"), "default"),
     ],
 )
-def test_a_damaged_folder_is_one_clear_error(tmp_path, damage, message, capsys):
-    experiment(tmp_path / "run")
-    damage(tmp_path / "run")
+def test_a_damaged_folder_is_one_clear_error(folder, tmp_path, damage, message, capsys):
+    damage(folder)
     with pytest.raises(ValueError, match=message):
-        load_reference(tmp_path / "run")
-    assert run(["convert", "rigno", str(tmp_path / "run"), str(tmp_path / "out.safetensors")]) == 2
+        load_reference(folder)
+    assert run(["convert", "rigno", str(folder), str(tmp_path / "out.safetensors")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "out.safetensors").exists()
 
