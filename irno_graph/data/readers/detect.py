@@ -40,7 +40,7 @@ KNOWN = (
     "trajectories on the sphere (.nc; trajectory, time, lat and lon)",
     "NetCDF on latitudes and longitudes",
     "RIGNO's .nc (u and x), and the same on meshes and spheres (`domain`)",
-    "meshes in a folder, an .xdmf or .pvd series, or pts.npy, cells.npy and snapshots_NAME.npy",
+    "meshes in a folder, an .xdmf, .pvd or .vtk.series file, or pts.npy, cells.npy and snapshots_NAME.npy",
 )
 
 

@@ -1,4 +1,4 @@
-"""Snapshots on one mesh as a source: a folder of mesh files or arrays, an XDMF or PVD series."""
+"""Snapshots on one mesh as a source: a folder of mesh files or arrays, an XDMF, PVD or `.series` file."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class MeshSeries:
     Each snapshot is parsed when it is asked for, in a process of its own (`irno_graph.mesh.read_mesh`).
 
     Args:
-        path: a folder of mesh files of one format, in the order of the numbers in their names; an `.xdmf` or `.pvd`
-            file; a mesh file; or a folder of arrays, see `ArrayFolder`.
+        path: a folder of mesh files of one format, in the order of the numbers in their names; an `.xdmf`, `.pvd`,
+            `.vtk.series` or `.vtu.series` file; a mesh file; or a folder of arrays, see `ArrayFolder`.
         fields: names of those to take; None takes all on points.
         as_: "times", or "samples" where snapshots differ by a parameter; its values are then in `parameters`.
         time_step: between files whose names have numbers but no times.

@@ -1,4 +1,4 @@
-"""Where the snapshots of a series lie: mesh files, one XDMF or PVD file, or arrays."""
+"""Where the snapshots of a series lie: mesh files, one file that names them, or arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from irno_graph.mesh import Mesh, read_mesh
 from irno_graph.mesh.formats import format_of
 from irno_graph.mesh.series_steps import Step, series_steps
 
-SERIES = (".pvd", ".xdmf", ".xmf")
+SERIES = (".pvd", ".series", ".xdmf", ".xmf")
 
 
 class Frames(Protocol):
@@ -53,7 +53,7 @@ def _parts(file: Path) -> list[str]:
 
 
 class MeshFiles:
-    """A folder of mesh files, an XDMF or PVD series, or one mesh file.
+    """A folder of mesh files, an XDMF, PVD or `.series` file, or one mesh file.
 
     Raises:
         ValueError: if nothing is there.

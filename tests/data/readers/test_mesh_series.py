@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -82,6 +83,22 @@ def own(name: str) -> Callable[[Path], Path]:
     return write
 
 
+def paraview_series(suffix: str) -> Callable[[Path], Path]:
+    def write(path: Path) -> Path:
+        """Names in another order than the times."""
+        (path / "steps").mkdir()
+        files = []
+        for name, time in (("b_1", 0), ("b_0", 2), ("a_9", 10)):
+            raw = meshio.Mesh(FLAT, [("triangle", TRIANGLES)], point_data=fields(time))
+            raw.write(path / "steps" / f"{name}{suffix}")
+            files.append({"name": f"steps/{name}{suffix}", "time": time})
+        content = {"file-series-version": "1.0", "files": files}
+        (path / f"run{suffix}.series").write_text(json.dumps(content))
+        return path / f"run{suffix}.series"
+
+    return write
+
+
 def arrays(path: Path) -> Path:
     np.save(path / "pts.npy", FLAT)
     np.save(path / "cells.npy", TRIANGLES.astype(np.int32))
@@ -93,7 +110,8 @@ def arrays(path: Path) -> Path:
 
 WRITERS = {
     "vtk": folder_of(".vtk"), "vtu": folder_of(".vtu"), "xdmf": xdmf, "own xdmf": own("b.xdmf"),
-    "own pvd": own("c.pvd"), "arrays": arrays,
+    "own pvd": own("c.pvd"), "arrays": arrays, "vtk.series": paraview_series(".vtk"),
+    "vtu.series": paraview_series(".vtu"),
 }  # fmt: skip
 
 
@@ -190,6 +208,57 @@ def test_what_is_no_series_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "snapshots_p.npy", np.zeros((3, 5)))
     with pytest.raises(ValueError, match=r"snapshots_NAME.npy \[times, points=42\]"):
         MeshSeries(tmp_path)
+
+
+ONE = '{"name": "a.vtk", "time": 1}'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", r"sound file series of ParaView \(JSON\), got: .*line 1"),
+        ("[" * 100_000, r"sound file series of ParaView \(JSON\)"),
+        ("\x80", r"sound file series of ParaView \(JSON\)"),
+        ("[]", "no list `files`"),
+        ('{"files": {}}', "no list `files`"),
+        ('{"files": []}', "at least one snapshot, got none"),
+        (f'{{"files": [{ONE}, 3]}}', "snapshot 1 should have a name and a time, it is 3"),
+        ('{"files": [{"name": "a.vtk"}]}', "snapshot 0 should have a name and a time"),
+        ('{"files": [{"time": 0}]}', "snapshot 0 should have a name and a time"),
+        ('{"files": [{"name": "a.vtk", "time": "0"}]}', "snapshot 0 should have a name and a time"),
+        ('{"files": [{"name": "a.vtk", "time": true}]}', "snapshot 0 should have a name and a time"),
+        (f'{{"files": [{ONE}, {{"name": "a.vtk", "time": NaN}}]}}', "snapshot 1 has the time nan"),
+        (f'{{"files": [{ONE}, {{"name": "b.vtk", "time": 2}}]}}', r"got none at b\.vtk: put them beside it"),
+    ],
+)
+def test_what_is_wrong_with_a_file_series_is_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.vtk").touch()
+    path = tmp_path / "a.vtk.series"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(MeshError, match=rf"a\.vtk\.series.*{said}"):
+        open_data(path)
+
+
+def test_files_that_a_pvd_names_and_that_are_missing_are_counted(tmp_path: Path) -> None:
+    path = own("c.pvd")(tmp_path)
+    (tmp_path / "c_00001.vtu").unlink()
+    with pytest.raises(
+        MeshError, match=r"c\.pvd. should name files that are there, got none at c_00001\.vtu:"
+    ):
+        open_data(path)
+    line = '<DataSet timestep="{0}" file="x_{0}.vtu"/>'
+    rows = "".join(line.format(number) for number in range(7))
+    path.write_text(f"<VTKFile><Collection>{rows}</Collection></VTKFile>")
+    with pytest.raises(MeshError, match=r"x_3\.vtu and 3 more"):
+        open_data(path)
+
+
+def test_the_command_converts_a_file_series(tmp_path: Path) -> None:
+    path = paraview_series(".vtk")(tmp_path)
+    assert run(["data", "convert", str(path), str(tmp_path / "a.nc")]) == 0
+    with netCDF4.Dataset(tmp_path / "a.nc") as file:
+        assert file["t"][:].tolist() == [0, 2, 10]
+        np.testing.assert_allclose(file["u"][0], expected((0, 2, 10)))
 
 
 def test_the_command_writes_rignos_layout_and_a_series_for_paraview(tmp_path: Path) -> None:
