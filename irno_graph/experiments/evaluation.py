@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from irno_graph.data import TrajectoryFile
+from irno_graph.data.sets import ChannelGroups
 from irno_graph.files import atomic_path
 from irno_graph.graph import Graph, vorticity
 from irno_graph.mesh import Mesh, write_series
-from irno_graph.metrics import relative_l2
+from irno_graph.metrics import fluctuation_errors
 from irno_graph.refine import IRNO, Status, load
 from irno_graph.rollout import Trajectory, rollout
 
@@ -91,25 +92,8 @@ def flow_errors(states: Tensor, truth: Tensor, graph: Graph, mean: Tensor) -> di
     Raises:
         ValueError: if shapes do not fit or the truth is not finite.
     """
-    for name, field in (("states", states), ("truth", truth)):
-        if field.dim() < 2 or field.shape[-1] != len(CHANNELS):
-            raise ValueError(
-                f"`{name}` should have shape [..., nodes, channels=4] ({', '.join(CHANNELS)}), "
-                f"got {list(field.shape)}: pick these channels."
-            )
-    mean = mean.to(states.device, torch.float64)
-    fields = []
-    for state in (states.double(), truth.double()):
-        velocity = state[..., 1:3]
-        fields.append(
-            {
-                "velocity": velocity,
-                "pressure": state[..., 3:4] - mean[3],
-                "density": state[..., 0:1] - mean[0],
-                "vorticity": vorticity(velocity, graph).unsqueeze(-1),
-            }
-        )
-    return {group: relative_l2(fields[0][group], fields[1][group], graph, joint=True) for group in GROUPS}
+    errors = fluctuation_errors(states, truth, graph, ChannelGroups.of(CHANNELS), mean)
+    return {group: errors[group] for group in GROUPS}
 
 
 def compare_rollouts(
@@ -122,6 +106,7 @@ def compare_rollouts(
     mean: Tensor | None = None,
     chunk: int = 16,
     progress: Progress | None = None,
+    look: Callable[[str, Tensor, Tensor], object] | None = None,
 ) -> Evaluation:
     """Roll out base, refined model and control from the first snapshots, and measure them at all later ones.
 
@@ -134,6 +119,7 @@ def compare_rollouts(
         mean: mean state `[4]` that fluctuations are about; None is that of the model's training data.
         chunk: samples rolled out at once.
         progress: called as progress(done, total) after every chunk.
+        look: called as look(rollout, states, truth) with the `[time_steps, samples, nodes, channels]` of every chunk.
 
     Raises:
         ValueError: if the model is not refined, shapes do not fit, or a truth is not finite.
@@ -158,6 +144,8 @@ def compare_rollouts(
             truth = part.to(graph.pos.device).transpose(0, 1)  # [times, samples, nodes, channels]
             out = rollout(runner, truth[0], graph, len(truth) - 1, steps=count)
             found.append(flow_errors(out.states[1:], truth[1:], graph, mean))
+            if look is not None:
+                look(name, out.states[1:], truth[1:])
             ended[name] += int((out.status == int(Status.NOT_FINITE)).sum())
             if progress is not None:
                 progress(number * len(parts) + place + 1, len(runs) * len(parts))

@@ -70,6 +70,25 @@ def test_evaluate_writes_the_figures_it_shows(place: Path, capsys: pytest.Captur
     assert shown.err == ""
 
 
+def test_evaluate_shows_flows_by_kind_and_band(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, data, out = place / "model.safetensors", place / "flows.nc", place / "flow.json"
+    assert run(["evaluate", str(model), str(data), "--flow", "--out", str(out)]) == 0
+    written = json.loads(out.read_text())
+    flow = written["flow"]
+    assert (flow["time_step"], len(flow["frequencies"])) == (7, 4)
+    for name in ("base", "refined"):
+        for group, error in flow["rollouts"][name]["relative"].items():
+            assert error == pytest.approx(
+                written["groups"][group][name][-1], rel=1e-6
+            )  # the last of the curve
+    assert sum(flow["share"]["velocity"]) == pytest.approx(1)
+    assert "fluct." in capsys.readouterr().out
+    assert run(["evaluate", str(model), str(data), "--flow", "--markdown"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("| -- |") == 1
+    assert f"{100 * flow['rollouts']['base']['bands']['pressure'][3]:.3g} |" in shown
+
+
 @pytest.mark.parametrize("name", ["out.nc", "out.xdmf"])
 def test_rollout_writes_a_series(place: Path, name: str) -> None:
     out = place / name
