@@ -15,6 +15,9 @@ from irno_graph.files import existing_file
 from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, periodic_delaunay
 
+DOMAINS = ("mesh", "icosphere", "sphere")
+ELSEWHERE = "read it by `irno_graph.data.readers.open_data`"
+
 
 class TrajectoryFile(Dataset[Tensor]):
     """One file; item i is trajectory i, `[times, nodes, channels]` float32, read when asked for.
@@ -29,7 +32,8 @@ class TrajectoryFile(Dataset[Tensor]):
         seeds: `[n]` of the generator, empty where the file has none.
 
     Raises:
-        ValueError: if the file is missing, damaged, not of this layout, or has fewer variables.
+        ValueError: if the file is missing, damaged, not of this layout, or has fewer variables; on other domains than a
+            periodic rectangle, which `irno_graph.data.readers.open_data` reads.
     """
 
     def __init__(
@@ -43,12 +47,19 @@ class TrajectoryFile(Dataset[Tensor]):
                     raise ValueError(
                         f"`{path}` should hold the variables u and x, got {sorted(file)}: is it RIGNO's layout?"
                     )
+            domain = file.attrs.get("domain", "")
+            domain = domain.decode(errors="replace") if isinstance(domain, bytes) else str(domain)
+            if domain in DOMAINS:
+                raise ValueError(
+                    f"`{path}` should be of a periodic rectangle, its `domain` is '{domain}': {ELSEWHERE}, as "
+                    "`MeshTrajectories`."
+                )
             self.shape: tuple[int, ...] = file["u"].shape
             points = np.asarray(file["x"], dtype=np.float64)
             if len(self.shape) != 4 or points.shape != (1, 1, self.shape[2], 2):
                 raise ValueError(
                     f"`{path}` should hold u [n, times, nodes, variables] and x [1, 1, nodes, 2], got "
-                    f"{list(self.shape)} and {list(points.shape)}: points that change are not read here."
+                    f"{list(self.shape)} and {list(points.shape)}: where points change, {ELSEWHERE}."
                 )
             if self.shape[3] < channels:
                 raise ValueError(
@@ -67,7 +78,10 @@ class TrajectoryFile(Dataset[Tensor]):
         stored = np.asarray(self.attributes.get("period", (1.0, 1.0)), dtype=np.float64)
         lengths = stored if period is None else np.asarray(period, dtype=np.float64)
         if lengths.shape != (2,) or not (lengths > 0).all():
-            raise ValueError(f"`{path}` should be periodic in both axes, got period {lengths.tolist()}.")
+            raise ValueError(
+                f"`{path}` should be periodic in both axes, got period {lengths.tolist()}: pass the `period` of "
+                f"the box, or {ELSEWHERE}."
+            )
         self.period = (float(lengths[0]), float(lengths[1]))
         if (self.points < 0).any() or (self.points > lengths).any():
             raise ValueError(

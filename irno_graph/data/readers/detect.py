@@ -12,7 +12,7 @@ from irno_graph.data.readers.darcy import DarcyFile
 from irno_graph.data.readers.hdf5 import opened, words
 from irno_graph.data.readers.latlon import NAMES, LatLonFile
 from irno_graph.data.readers.mesh_series import MeshSeries
-from irno_graph.data.readers.mesh_trajectories import DOMAINS, MeshTrajectories
+from irno_graph.data.readers.mesh_trajectories import MeshTrajectories
 from irno_graph.data.readers.netcdf import CLASSIC, variables_of
 from irno_graph.data.readers.poseidon import CHANNELS, PoseidonData, poseidon_files
 from irno_graph.data.readers.rigno_samples import open_rigno
@@ -20,6 +20,7 @@ from irno_graph.data.readers.snapshots import SERIES, ArrayFolder, mesh_files
 from irno_graph.data.readers.source import FieldSource
 from irno_graph.data.readers.sphere_trajectories import COORDINATES, SphereTrajectories
 from irno_graph.data.readers.well import SPLITS, SUFFIXES, WellData
+from irno_graph.data.trajectories import DOMAINS
 from irno_graph.files import MissingFileError
 from irno_graph.mesh.formats import format_of
 

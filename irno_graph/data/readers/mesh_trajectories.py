@@ -12,13 +12,13 @@ from torch import Tensor
 from irno_graph.data.normaliser import Moments
 from irno_graph.data.readers.hdf5 import array_in, opened, read_part, vector_in, words
 from irno_graph.data.readers.source import read_rows, rows_of
+from irno_graph.data.trajectories import DOMAINS
 from irno_graph.files import existing_file
 from irno_graph.graph import Graph
 from irno_graph.graph.spheres import SphereGrid
 from irno_graph.mesh import Mesh
 from irno_graph.mesh.cells import CELLS
 
-DOMAINS = ("mesh", "icosphere", "sphere")
 MOST_CUTS = 10  # 10 million nodes
 
 

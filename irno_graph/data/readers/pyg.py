@@ -15,6 +15,7 @@ from irno_graph.mesh import Mesh
 from irno_graph.mesh.mesh import checked_period
 
 KINDS = {3: "triangle", 4: "tetra"}
+MASSES = ("mass", "area")
 
 
 def from_pyg(data: Data, *, period: Sequence[float | None] | None = None) -> Graph:
@@ -28,15 +29,15 @@ def from_pyg(data: Data, *, period: Sequence[float | None] | None = None) -> Gra
       points, and there are no cells;
     - else all is that of the Delaunay triangulation.
 
-    The nodes keep their order.
+    Masses that come along as `mass`, or `area`, [nodes] are taken in place of those. The nodes keep their order.
 
     Args:
         data: with `pos` [nodes, dim].
         period: box length per axis, None for one that is not periodic; None where no axis is.
 
     Raises:
-        ValueError: if positions are absent, fields are not finite numbers at the nodes, edges or faces do not index
-            them, or the cells make no sound mesh.
+        ValueError: if positions are absent, fields are not finite numbers at the nodes, masses not positive there,
+            edges or faces do not index them, or the cells make no sound mesh.
 
     >>> square = Data(pos=torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), y=torch.arange(4.0),
     ...     face=torch.tensor([[0, 0], [1, 2], [2, 3]]))
@@ -60,6 +61,9 @@ def from_pyg(data: Data, *, period: Sequence[float | None] | None = None) -> Gra
     for name in ("x", "y"):
         if name in data and own[name] is not None:
             graph[name] = _field(name, own[name], len(points))
+    given = next((name for name in MASSES if name in data and own[name] is not None), None)
+    if given is not None:
+        graph.mass = _masses(given, own[given], len(points))
     return graph
 
 
@@ -87,6 +91,19 @@ def _indices(name: str, values: Any, nodes: int, rows: tuple[int, ...]) -> Tenso
             f"`{name}` should index nodes 0..{nodes - 1}, got {int(found.min())}..{int(found.max())}."
         )
     return found
+
+
+def _masses(name: str, values: Any, nodes: int) -> Tensor:
+    shape = tuple(getattr(values, "shape", ()))
+    if not isinstance(values, Tensor) or values.is_complex() or shape not in ((nodes,), (nodes, 1)):
+        raise ValueError(f"`{name}` should have real numbers [nodes={nodes}], got {list(shape)}.")
+    masses = values.detach().cpu().double().flatten()
+    bad = int((~(masses > 0) | masses.isinf()).sum())
+    if bad:
+        raise ValueError(
+            f"`{name}` should be positive and finite at every node, got {bad} that are not: leave it out."
+        )
+    return masses
 
 
 def _field(name: str, values: Any, nodes: int) -> Tensor:

@@ -71,9 +71,45 @@ def test_a_list_becomes_a_batch_whose_fields_are_told_apart() -> None:
     torch.testing.assert_close(relative_l2(spoiled, batch.y, batch).flatten(), torch.tensor([0.1, 0.0]))
 
 
+@pytest.mark.parametrize("name", ["mass", "area"])
+def test_masses_of_the_data_are_taken(name: str) -> None:
+    """The unit square's own masses, given with points that fill it and with faces that know another number."""
+    own = Graph.from_mesh(MESH).mass
+    for extra in ({"edge_index": torch.tensor([[0, 1], [1, 2]])}, {"face": FACE}, {}):
+        for values in (own, own.float(), own[:, None]):
+            graph = from_pyg(sample(**extra, **{name: values}), period=(1.0, 1.0))
+            assert graph.mass.dtype == torch.float64
+            torch.testing.assert_close(graph.mass, own, rtol=1e-6, atol=0)
+        if "edge_index" in extra:
+            assert float(from_pyg(sample(**extra), period=(1.0, 1.0)).mass.sub(own).abs().max()) > 1e-4
+    both = from_pyg(sample(face=FACE, mass=2 * own, area=own, period=(1.0, 1.0)), period=(1.0, 1.0))
+    torch.testing.assert_close(both.mass, 2 * own)
+    batch = Batch.from_data_list([both, from_pyg(sample(face=FACE, mass=None), period=(1.0, 1.0))])
+    assert float(batch.mass.sum()) == pytest.approx(3.0)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
+        (
+            sample(face=FACE, mass=torch.ones(299)),
+            r"`mass` should have real numbers \[nodes=300\], got \[299\]",
+        ),
+        (sample(face=FACE, area=torch.ones(300, 2)), r"`area` should have real numbers .*, got \[300, 2\]"),
+        (sample(face=FACE, area=3.0), r"`area` should have real numbers .*, got \[\]"),
+        (
+            sample(face=FACE, mass=POS[:, 0] - POS[7, 0]),
+            r"`mass` should be positive and finite .*, got \d+ that are",
+        ),
+        (sample(face=FACE, mass=POS[:, 0] - POS[:, 0].min()), "got 1 that are not"),
+        (
+            sample(face=FACE, mass=torch.ones(300).index_fill(0, torch.tensor([3, 4]), torch.inf)),
+            "got 2 that are",
+        ),
+        (
+            sample(face=FACE, mass=torch.ones(300).index_fill(0, torch.tensor([3]), torch.nan)),
+            "got 1 that are",
+        ),
         (Data(x=torch.ones(3, 1)), "finite positions"),
         (Data(pos=POS * torch.nan), "finite positions"),
         (sample(face=FACE + 1), r"should index nodes 0\.\.299, got 1\.\.300"),
