@@ -36,7 +36,7 @@ test-extras: test-sphere test-scatter test-grid
 test-sphere: .venv-extras/.sphere
 	$(PINNED_BIN)/python -c 'import torch_harmonics'
 	$(PINNED_BIN)/python -m pytest -m extras tests/spectral tests/bases/test_sphere_base.py tests/test_sphere_loss.py \
-	  tests/data/test_shallow_water.py tests/data/test_shallow_water_made.py
+	  tests/data/test_shallow_water.py tests/data/test_shallow_water_made.py tests/experiments/test_compare_scores.py
 
 test-scatter: .venv-extras/.scatter
 	$(PINNED_BIN)/python -c 'import torch_scatter'

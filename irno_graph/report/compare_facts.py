@@ -41,6 +41,8 @@ def _difference(one: str, other: str, values: np.ndarray) -> str:
     says = f"{one} less {other}, seed by seed: {_points(found)} points"
     if len(values) < 2:
         return f"{says}; one seed gives no interval."
+    if np.isnan(found.half):
+        return f"{says}; not all are finite, which gives no interval."
     return f"{says}; the interval {'contains' if found.holds_zero else 'does not contain'} 0."
 
 

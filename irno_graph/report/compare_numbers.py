@@ -17,7 +17,7 @@ Scores = Sequence[Mapping[str, Any]]  # one for each seed
 
 
 class Interval(NamedTuple):
-    """Mean and half width of its 95 % confidence interval, NaN for one value."""
+    """Mean and half width of its 95 % confidence interval, NaN for one value and for values that are not finite."""
 
     mean: float
     half: float
@@ -35,7 +35,7 @@ def interval(values: Sequence[float] | np.ndarray) -> Interval:
     (2.0, 12.706)
     """
     found = np.asarray(values, dtype=float)
-    if len(found) < 2:
+    if len(found) < 2 or not np.isfinite(found).all():
         return Interval(float(found.mean()), nan)
     t = stdtrit(len(found) - 1, (1 + LEVEL) / 2)
     return Interval(float(found.mean()), float(t * found.std(ddof=1) / sqrt(len(found))))

@@ -1,4 +1,4 @@
-"""The report of comparisons: intervals are Student's, tables hold the numbers that went in, seeds are paired."""
+"""The report of comparisons: tables hold the numbers that went in, seeds are paired."""
 
 import shlex
 from pathlib import Path
@@ -11,9 +11,8 @@ from scipy import stats
 
 from irno_graph.experiments.compare.kinds import CORRECTORS, ON_GRIDS
 from irno_graph.report import compare_numbers
-from irno_graph.report.compare_facts import error_text, percent_text
 from irno_graph.report.compare_figures import COLOURS, TOP, bands_figure, pareto_figure
-from irno_graph.report.compare_numbers import Comparison, fall, family, interval, left_bands
+from irno_graph.report.compare_numbers import Comparison, family, interval
 from irno_graph.report.compare_report import write_compare_report
 
 KINDS = ("unet", "fno", "multi-scale")
@@ -128,46 +127,10 @@ def written(tmp_path: Path, *results: dict[str, Any]) -> str:
     return out.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("count", [2, 3, 8])
-def test_the_interval_is_that_of_students_t(count: int) -> None:
-    values = np.random.default_rng(count).normal(3.0, 2.0, count)
-    low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
-    found = interval(values)
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high), rel=1e-10)
-
-
-def test_one_value_has_no_interval() -> None:
-    assert np.isnan(interval([2.0]).half)
-    assert not interval([2.0]).holds_zero
-    assert percent_text([2.0]) == "2.0"
-    assert error_text([0.0123]) == "0.0123"
-
-
-def test_errors_are_shown_to_three_digits() -> None:
-    half = stats.t.ppf(0.975, 1) * 0.001 / 2
-    assert error_text([0.0120, 0.0130]) == f"0.0125 ± {half:.4f}"
-    assert error_text([1234.0, 1234.0]) == "1234 ± 0"
-    assert error_text([0.0, 0.0]) == "0.000 ± 0.000"
-    assert error_text([float("nan")]) == "-"
-
-
 def test_correctors_on_grids_are_those_of_the_experiment() -> None:
     assert compare_numbers.ON_GRIDS == ON_GRIDS
     assert set(COLOURS) == set(CORRECTORS)
     assert [family(kind) for kind in KINDS] == ["grids", "grids", "graphs"]
-
-
-def test_the_fall_compares_the_least_errors_before_and_after_three_quarters_of_the_time() -> None:
-    fit = {"seconds": 80.0, "valid": [[0.0, 1.0], [50.0, 0.5], [60.0, 0.6], [61.0, 0.4], [80.0, 0.45]]}
-    assert fall(fit) == pytest.approx(20.0)  # 0.5 to 0.4
-    fit["valid"][3][1] = 0.7  # type: ignore[index]
-    fit["valid"][4][1] = 0.7  # type: ignore[index]
-    assert fall(fit) == 0.0
-
-
-def test_a_band_without_an_error_of_the_base_has_no_share() -> None:
-    alone, refined = [{"bands": [4.0, 0.0]}], [{"bands": [1.0, 1.0]}]
-    np.testing.assert_array_equal(left_bands(refined, alone), [[25.0, np.nan]])
 
 
 def test_seeds_are_paired() -> None:

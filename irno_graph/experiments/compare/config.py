@@ -127,6 +127,11 @@ def _check(config: CompareConfig, file: Path) -> None:
         wanted[f"{name}.seconds"] = (part.seconds > 0, "positive")
         wanted[f"{name}.batch_size"] = (part.batch_size >= 1, "1 or more")
         wanted[f"{name}.learning_rate"] = (part.learning_rate > 0, "positive")
+    parts = {"train": problem.train, "valid": problem.valid}
+    parts |= {f"tests.{name}": part for name, part in problem.tests.items()}
+    for name, part in parts.items():
+        for key, value in (("first", part.first), ("count", part.count)):
+            wanted[f"problem.{name}.{key}"] = (value >= 0, "0 or more")
     for key, value in (
         ("base.validate_every", base.validate_every),
         ("base.patience", base.patience),
@@ -156,8 +161,9 @@ def _check_apart(problem: ProblemConfig, file: Path) -> None:
 
 
 def _overlap(one: PartConfig, other: PartConfig) -> bool:
-    if Path(one.path) != Path(other.path):
-        return bool(one.make) and one.make.get("seed") == other.make.get("seed") and bool(other.make)
+    if Path(one.path).resolve() != Path(other.path).resolve():
+        made = bool(one.make) and bool(other.make)
+        return made and one.make.get("seed", 0) == other.make.get("seed", 0)
     (low, end), (first, last) = (
         (part.first, part.first + part.count if part.count else float("inf")) for part in (one, other)
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -143,7 +142,7 @@ def fit_base(
         return _error(base(x, train.graph), y, std, train.graph).mean()
 
     plateau = Plateau(settings, lambda: validation_error(base, problem), clock)
-    base.requires_grad_(True)
+    base.train().requires_grad_(True)  # a stored one was loaded for use
     task = Task(base, loss, settings.learning_rate, 1e-6)
     steps = _run(task, (train.x, train.y), settings.batch_size, seed, (clock, plateau))
     task.load_state_dict(plateau.weights)
@@ -255,10 +254,3 @@ def _run(
         )
         trainer.fit(task, loader)
     return int(trainer.global_step)
-
-
-@contextmanager
-def averaged(model: IRNO, weights: dict[str, Tensor]) -> Iterator[IRNO]:
-    """The model with a corrector's kept weights."""
-    model.corrector.load_state_dict(weights)
-    yield model.eval()

@@ -261,8 +261,6 @@ def _collected(
     for stage in stages:
         for unit in stage:
             place = result.setdefault(unit.what, {}).setdefault(unit.base, {})
-            if unit.what == "scores":
-                place = result["scores"][unit.base]
             place.setdefault(unit.corrector or "base", {})[str(unit.seed)] = shop.found(unit)
     return result
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from irno_graph.experiments.compare.fitting import ANSWERED
+from irno_graph.experiments.compare.fitting import ANSWERED, answers
 from irno_graph.experiments.compare.problem import Pairs, Problem
 from irno_graph.graph import Graph
 from irno_graph.graph.grid_fields import grid_of
@@ -24,11 +24,9 @@ BANDS = 3  # thirds of the frequencies: low, middle, high
 REPEATS = 5
 
 
-@torch.no_grad()
 def base_scores(base: nn.Module, pairs: Pairs, problem: Problem) -> dict[str, Any]:
     """Scores of a base's answers."""
-    answer = torch.cat([base(x, pairs.graph) for x in pairs.x.split(ANSWERED)])
-    return scores(answer, pairs, problem)
+    return scores(answers(base, pairs), pairs, problem)
 
 
 @torch.no_grad()
