@@ -18,6 +18,7 @@ from irno_graph.cli import (
     demo,
     evaluate,
     experiment,
+    fit,
     meshes,
     refine,
     rollout,
@@ -36,6 +37,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
+app.command("fit")(fit.fit)
 app.command("refine")(refine.refine)
 app.command("certify")(certify.certify)
 app.command("calibrate")(calibrate.calibrate)

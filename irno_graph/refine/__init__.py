@@ -4,7 +4,7 @@ from irno_graph.refine.boundary import Dirichlet
 from irno_graph.refine.certificate import Certificate, Verdict, certify
 from irno_graph.refine.choice import AlphaChoice, choose_alpha
 from irno_graph.refine.contraction import implicit_limit, jacobian_penalty, norm_penalty
-from irno_graph.refine.given import Given, with_answers
+from irno_graph.refine.given import Given, LeftOut, with_answers
 from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO
 from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes, refine
@@ -28,6 +28,7 @@ __all__ = [
     "Given",
     "Guard",
     "Harmonic",
+    "LeftOut",
     "PartitionedIRNO",
     "Plain",
     "Refinement",

@@ -36,9 +36,9 @@ class Given(nn.Module):
 
 
 class LeftOut(nn.Module):
-    """Where a base was that a model file does not have: the name of its class, and the hash of its weights."""
+    """Where a base was that a model file does not have: the name of its class, and the hash of its weights if known."""
 
-    def __init__(self, name: str, weights_hash: str) -> None:
+    def __init__(self, name: str, weights_hash: str | None = None) -> None:
         super().__init__()
         self.name, self.weights_hash = name, weights_hash
 

@@ -115,7 +115,7 @@ def _put(base: nn.Module | Function[[Tensor, Graph], Tensor], model: nn.Module, 
     if not isinstance(model, IRNO) or not isinstance(model.base, LeftOut):
         raise StorageError(f"`{path}` has all that belongs to its model: leave `base` out.")
     new = IRNO(base, model.corrector).base
-    if weights_hash(new) != model.base.weights_hash:
+    if model.base.weights_hash not in (None, weights_hash(new)):
         raise StorageError(
             f"`base` should have the weights that the model in `{path}` was saved with, a {model.base.name}, got other "
             "ones: load them into it. To refine another base's answers, load without `base` and set `model.base`."
@@ -176,7 +176,8 @@ def _described_refinement(model: IRNO) -> dict[str, Any]:
         raise StorageError(
             '`alpha` is "auto" and not chosen yet: `refine.choose_alpha` gives it to the model.'
         )
-    base, base_hash = model.base, model.base_hash
+    base = model.base
+    base_hash: str | None = model.base_hash
     if isinstance(base, Given):
         raise StorageError(
             "`with_answers` gave the model these answers for a base: save the model it was called on."
