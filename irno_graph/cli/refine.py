@@ -26,6 +26,9 @@ def refine(
         float | None, typer.Option(help="Stop where the residual has fallen to this part of the first.")
     ] = None,
     batch: Annotated[int, typer.Option(help="Samples in memory at once.", min=1)] = 8,
+    parts: Annotated[
+        int | None, typer.Option(help="Cut the mesh into so many parts and refine one after the other.", min=1)
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Refine answers that any operator gave, from a file: the model's own base is not asked."""
@@ -44,6 +47,7 @@ def refine(
             steps=steps,
             tolerance=tolerance,
             batch=batch,
+            parts=parts,
             progress=progress,
         )
     for code in sorted(set(found.status.tolist())):

@@ -29,7 +29,7 @@ from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, write_mesh
 from irno_graph.mesh.formats import format_of
 from irno_graph.metrics import relative_l2
-from irno_graph.refine import IRNO, Refinement, with_answers
+from irno_graph.refine import IRNO, PartitionedIRNO, Refinement, with_answers
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def refine_file(
     steps: int | None = None,
     tolerance: float | None = None,
     batch: int = 8,
+    parts: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refined:
     """Refine the answers in a file, `batch` samples at a time, and write them.
@@ -71,6 +72,7 @@ def refine_file(
         steps: refinement steps; None is the model's own number.
         tolerance: see `IRNO`.
         batch: samples in memory.
+        parts: refine the mesh in so many, see `refine.PartitionedIRNO`; None as a whole.
         progress: called as progress(done, total) after every batch.
 
     Raises:
@@ -78,6 +80,8 @@ def refine_file(
     """
     if batch < 1:
         raise ValueError(f"`batch` should be at least 1, got {batch}: raise it.")
+    if parts is not None:
+        model = PartitionedIRNO(model, parts)
     target, device = Path(out), next(model.parameters()).device
     graph = Graph.from_mesh(mesh).to(device)
     with opened_answers(field) as arrays:

@@ -169,4 +169,11 @@ def test_the_command_refines(tmp_path, mesh, model, arrays, capsys):
     assert "5 of 5 samples: all steps were taken" in said
     assert "error, refined" in said
     assert written(tmp_path / "out.h5")["steps_taken"].tolist() == [2] * SAMPLES
+    halves = ["--out", str(tmp_path / "parts.h5"), "--steps", "2", "--parts", "3"]
+    assert run([*common, str(tmp_path / "model.safetensors"), *halves]) == 0
+    np.testing.assert_allclose(
+        written(tmp_path / "parts.h5")["value"], written(tmp_path / "out.h5")["value"], atol=1e-6
+    )
+    assert run([*common, str(tmp_path / "model.safetensors"), *halves[:-1], "49"]) == 2
+    assert "`parts` should be in 1..48" in capsys.readouterr().err
     assert run([*common, "no-such-model", "--out", str(tmp_path / "out.h5")]) == 2
