@@ -27,7 +27,8 @@ def refine(
     ] = None,
     batch: Annotated[int, typer.Option(help="Samples in memory at once.", min=1)] = 8,
     parts: Annotated[
-        int | None, typer.Option(help="Cut the mesh into so many parts and refine one after the other.", min=1)
+        int | None,
+        typer.Option(help="Cut the mesh into so many parts and refine one after the other.", min=1),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
