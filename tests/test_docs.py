@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from flow_sources import MESH, flows, write_flows_nc
 
 import irno_graph as ig
 
@@ -51,3 +52,14 @@ def test_a_grid_operator_on_a_mesh_is_refined_there():
     exec(finer, names)
     assert names["out"].value.shape == (4, 32 * 64, 2)
     torch.testing.assert_close(names["out"].states[0], names["base"](names["x"], names["fine"]))
+
+
+def test_data_sets_for_training_and_errors_of_flows(tmp_path, monkeypatch):
+    write_flows_nc(tmp_path / "flows.nc", flows(MESH.points, 5, 5))
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    part = text[text.index("## Data sets for training") :]
+    names: dict[str, Any] = {"torch": torch}
+    for block in re.findall(r"```python\n(.*?)```", part, flags=re.S)[:3]:
+        exec(block, names)
+    assert names["report"].relative["density"] > 0
