@@ -239,6 +239,11 @@ def test_pairs_that_do_not_fit_are_named(coarse, fine, message):
         WDSR(2, 3, coarse, fine)
 
 
+class Averaging(torch.nn.Module):
+    def forward(self, values):
+        return values.mean(dim=0, keepdim=True)
+
+
 def test_fields_and_modules_that_do_not_fit_are_named():
     model, coarse, fine = model_of("periodic")
     with pytest.raises(ValueError, match=r"channels=2\], got \[120, 3\]"):
@@ -252,5 +257,8 @@ def test_fields_and_modules_that_do_not_fit_are_named():
         ValueError, match=r"\(4, 5\) points into \[1, channels, 12, 10\], got \[1, 2, 8, 10\]"
     ):
         base(torch.zeros(120, 2), fine)
+    averaging = torch.nn.Sequential(torch.nn.Upsample(size=(12, 10)), Averaging())
+    with pytest.raises(ValueError, match=r"into \[3, channels, 12, 10\], got \[1, 2, 12, 10\]"):
+        SuperResolution(averaging, coarse, fine)(torch.zeros(3, 120, 2), fine)
     with pytest.raises(ValueError, match="should be positive"):
         WDSR(2, 3, coarse, fine, hidden=0)

@@ -165,6 +165,29 @@ def test_the_control_is_trained_on_for_a_correctors_time_on_other_batches(file, 
     assert next(load(shop.file("base-fno-0")).parameters()).any()
 
 
+def test_a_correctors_weights_at_both_marks_are_stored(file, monkeypatch):
+    shop, unit = running.Workshop(read_compare_config(file)), running.Unit("corrector", "fno", 0, "unet")
+    shop.do(running.Unit("base", "fno", 0))
+    sizes = {"steps": 1.0, "time": 2.0}
+
+    def fit(model, problem, settings, seed):
+        assert (settings, seed) == (shop.config.corrector, 0)
+        weights = model.corrector.state_dict().items()
+        kept = {
+            mark: {name: torch.full_like(own, size) for name, own in weights} for mark, size in sizes.items()
+        }
+        return kept, {"seconds": 1.0}
+
+    monkeypatch.setattr(running, "fit_corrector", fit)
+    shop.do(unit)
+    for mark, size in sizes.items():
+        model = shop.model(unit, mark)
+        assert (model.alpha, model.steps) == (0.4, 2)
+        assert all(bool((own == size).all()) for own in model.corrector.parameters())
+    width, parameters = shop.widths()["unet"]
+    assert shop.found(unit) == {"seconds": 1.0, "parameters": parameters, "width": width}
+
+
 def test_units_come_after_what_they_need_and_seeds_are_measured_once():
     config = CompareConfig(seeds=[4, 5], bases={"fno": {}, "tfno": {}}, correctors={"unet": {}})
     stages = list(running._stages(config))

@@ -65,22 +65,23 @@ def test_training_is_the_same_for_a_seed_and_learns():
 
 
 def test_the_clock_counts_batches_alone(monkeypatch):
-    ticks = iter([10.0, 12.0, 50.0, 53.0])
+    ticks = iter([10.0, 12.0, 50.0, 53.0, 60.0, 61.0])
     monkeypatch.setattr(fitting.time, "process_time", lambda: next(ticks))
     asked: list[tuple[float, int]] = []
 
     def enough(seconds, steps):
         asked.append((seconds, steps))
-        return seconds >= 5
+        return seconds == 5
 
     clock = Clock(enough)
     stops = []
-    for step in (1, 2):
+    for step in (1, 2, 3):
         trainer = trainer_at(step)
+        trainer.should_stop = step == 3  # by another, which stays
         clock.on_train_batch_start(trainer)
         clock.on_train_batch_end(trainer)
         stops.append(trainer.should_stop)
-    assert (asked, stops) == ([(2.0, 1), (5.0, 2)], [False, True])
+    assert (asked, stops, clock.seconds) == ([(2.0, 1), (5.0, 2)], [False, True, True], 6.0)
 
 
 def test_averages_are_exponential_and_kept_when_a_mark_is_reached():
@@ -202,3 +203,22 @@ def test_the_loss_of_a_refinement_is_that_of_its_states_in_units_of_the_error(be
         defect = (model.phi(x[:2], y[:2], graph) / unit).square().mean()
     assert float(found) == pytest.approx(float(spatial + beta_fp * defect), rel=1e-5)
     assert float(defect) > 0
+
+
+def test_a_corrector_learns_from_the_bases_answers_in_units_of_their_error(monkeypatch):
+    problem, model = linear_problem(), linear_model()
+    asked = []
+
+    def loss(own, criterion, graph, x, h, y):
+        torch.testing.assert_close(h, 1.5 * x)
+        torch.testing.assert_close(y, 2 * x + 0.5)
+        asked.append((len(x), criterion.beta_spectral, criterion.beta_fp))
+        return sum(weight.square().sum() for weight in own.corrector.parameters())
+
+    monkeypatch.setattr(fitting, "_refinement_loss", loss)
+    settings = CorrectorFitConfig(seconds=1e-9, optimizer_steps=3, batch_size=6, beta_spectral=2, beta_fp=3)
+    fit_corrector(model, problem, settings, 0)
+    assert asked == 3 * [(6, 2, 3)]
+    assert model.scaling is not None
+    error = (1.5 * problem.train.x - problem.train.y).square().mean().sqrt()
+    assert float(model.scaling.error) == pytest.approx(float(error), rel=1e-5)
