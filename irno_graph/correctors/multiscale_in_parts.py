@@ -98,7 +98,7 @@ class MultiscaleInParts:
     """h -> Phi(x, h, graph) of the multi-scale corrector on a graph with coarser ones.
 
     Latents of the finest level are made part by part, twice: on the way down for the coarse nodes, and again with more
-    of the halo for the way up. Coarser levels, a third of the nodes or less, are computed whole.
+    of the halo for the way up. Coarser levels are computed whole.
     """
 
     def __init__(self, corrector: MultiscaleMessagePassing, known: Known, partition: Partition) -> None:
