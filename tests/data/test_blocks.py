@@ -102,6 +102,8 @@ def test_a_solver_that_gives_another_number_of_trajectories_is_refused(tmp_path)
     [
         ({"times": np.array([0.0, 0.6])}, "times"),
         ({"geometry": {"x": POINTS + 1e-9, "tri": np.array([[0, 1, 2]])}}, "nodes and cells"),
+        ({"geometry": {"x": POINTS, "tri": np.array([[0, 2, 1]])}}, "nodes and cells"),
+        ({"geometry": {"x": POINTS, "line3": np.array([[0, 1, 2]])}}, "nodes and cells"),
         ({"attributes": {"channels": ["a"], "viscosity": 0.2}}, "viscosity"),
     ],
 )

@@ -94,6 +94,42 @@ def test_lines_are_curves_and_volumes_are_points_or_planes() -> None:
     assert ball.axes[0].name == "3d"
 
 
+def test_colours_reach_over_all_times_and_are_even_about_zero() -> None:
+    graph = Graph.from_grid((5, 7), extent=(1.4, 1.0))
+
+    def limits(shift: float) -> tuple[float, float]:
+        """Of x + 10 y + shift, then one more, then two; x + 10 y is in 0..11.4."""
+        figure = data_figure(Drawn(graph, lambda pos: plane(pos) + shift))
+        return figure.axes[0].collections[0].get_clim()
+
+    assert limits(0.0) == pytest.approx((0, 13.4), abs=1e-5)
+    assert limits(1.0) == pytest.approx((1, 14.4), abs=1e-5)
+    assert limits(-3.0) == pytest.approx((-10.4, 10.4), abs=1e-5)
+    assert limits(-30.0) == pytest.approx((-30, -16.6), abs=1e-5)
+
+
+def test_of_many_channels_and_times_a_few_are_drawn() -> None:
+    fields = np.random.default_rng(0).normal(size=(1, 7, 300, 11))
+    source = MemorySource(fields, channels=tuple(f"c{k}" for k in range(11)))
+    figure = data_figure(source)
+    drawn = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+    assert [axis.get_title() for axis in drawn[:3]] == ["t = 0", "t = 0.3", "t = 0.6"]
+    assert len(drawn) == 8 * 3
+
+
+def test_each_sample_is_drawn_on_its_own_graph() -> None:
+    class Moving(MemorySource):
+        moving = True
+
+        def graph(self, index: int = 0) -> Graph:
+            return Graph.from_grid((4, 6), extent=(1.0 + index, 1.0))
+
+    source = Moving(np.zeros((3, 1, 24, 1)), channels=("f",))
+    (image,) = data_figure(source, sample=2).axes[0].collections
+    east = image.get_coordinates()[..., 0]  # type: ignore[attr-defined]
+    assert np.mean([east.min(), east.max()]) == pytest.approx(1.5)
+
+
 def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(IndexError, match=r"within 0\.\.3, got \[4\]"):
         data_figure(MemorySource(flows(MESH.points)), times=[0, 4])

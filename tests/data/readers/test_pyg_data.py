@@ -52,6 +52,14 @@ def test_edges_of_the_data_are_kept_both_ways_without_loops() -> None:
     assert len(graph.cell_kind) == 0
 
 
+def test_few_points_and_edges_across_the_seam() -> None:
+    pos = torch.tensor([[0.1, 0.1], [0.9, 0.2], [0.5, 0.6], [0.2, 0.8]])
+    graph = from_pyg(Data(pos=pos, edge_index=torch.tensor([[0], [1]])), period=(1.0, 1.0))
+    assert directed(graph.edge_index) == {(0, 1), (1, 0)}
+    expected = torch.tensor([[-0.2, 0.1], [0.2, -0.1]], dtype=torch.float64)  # source less target
+    torch.testing.assert_close(graph.edge_attr[:, :2], expected, rtol=0, atol=1e-6)
+
+
 def test_points_alone_are_triangulated_and_tetrahedra_are_volumes() -> None:
     assert float(from_pyg(sample()).mass.sum()) == pytest.approx(1.0, rel=0.1)  # their hull
     corners = torch.tensor([[0.0, 0, 0], [2, 0, 0], [0, 3, 0], [0, 0, 4]])
@@ -114,6 +122,7 @@ def test_masses_of_the_data_are_taken(name: str) -> None:
         (Data(pos=POS * torch.nan), "finite positions"),
         (sample(face=FACE + 1), r"should index nodes 0\.\.299, got 1\.\.300"),
         (sample(edge_index=torch.ones(2, 3)), "whole numbers"),
+        (sample(face=FACE[:2]), r"`face` should hold whole numbers \[3 or 4, any\]"),
         (
             Data(pos=POS, face=FACE, y=torch.ones(1, 4)),
             r"\[nodes=300, channels\], got \[1, 4\]: numbers of a whole",

@@ -87,6 +87,45 @@ def test_steady_sets_have_one_time(tmp_path: Path, axes: int) -> None:
     fixed = open_data(write(tmp_path / "b.nc", {"u": formula(PLACES, 1.0), "x": PLACES[:1, None]}))
     np.testing.assert_allclose(fixed.graph().pos, PLACES[0])
     assert float(fixed.graph().mass.sum()) == pytest.approx(1)
+    assert isinstance(fixed, RignoSamples)
+    assert not fixed.moving
+    np.testing.assert_allclose(fixed.graph(2).pos, PLACES[0])  # the points of all samples
+    assert fixed.read(1, slice(0, 0)).shape == (1, 0, NODES, 2)
+
+
+def test_names_are_those_of_the_file_where_they_fit(tmp_path: Path) -> None:
+    """Four variables of a steady set are not rho, vx, vy, p; names for another number of variables are none."""
+    u = np.concatenate([formula(PLACES, 1.0)] * 2, axis=-1)
+    path = write(tmp_path / "a.nc", {"u": u, "x": PLACES[:, None]})
+    assert open_data(path).channels == ("u0", "u1", "u2", "u3")
+    with h5py.File(path, "a") as file:
+        file.attrs["channels"] = ["a", "b", "c"]
+    assert open_data(path).channels == ("u0", "u1", "u2", "u3")
+    with h5py.File(path, "a") as file:
+        file.attrs["channels"] = ["a", "b", "c", "d"]
+    assert open_data(path).channels == ("a", "b", "c", "d")
+
+
+def test_one_period_and_points_that_are_not_finite(tmp_path: Path) -> None:
+    spoiled = PLACES.copy()
+    spoiled[1, 5, 0] = np.nan
+    path = write(tmp_path / "a.nc", {"u": formula(PLACES, 1.0), "x": spoiled[:, None]})
+    with h5py.File(path, "a") as file:
+        file.attrs["period"] = (3.0, 0.0)
+    source = open_data(path)
+    assert source.period == (3.0, None)
+    assert isinstance(source, RignoSamples)
+    with pytest.raises(ValueError, match=r"points of sample 1 of .* should be finite"):
+        source.graph(1)
+
+
+def test_points_of_another_number_of_axes_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nc", {"u": formula(PLACES, 1.0), "x": PLACES[:, None, :, :1]})
+    with pytest.raises(ValueError, match=r"nodes, 2 or 3\], got \[3, 40, 2\] and \[3, 1, 40, 1\]"):
+        open_data(path)
+    flat = open_data(write(tmp_path / "b.nc", {"u": formula(PLACES, 1.0)[:, None], "x": PLACES}))
+    assert isinstance(flat, RignoSamples)
+    np.testing.assert_allclose(flat.graph(1).pos, PLACES[1])
 
 
 def test_triangles_and_periods_are_those_of_the_file(tmp_path: Path) -> None:
