@@ -143,6 +143,16 @@ def test_the_published_jet_blows_80_metres_a_second_at_45_degrees():
     assert float(latitude[moved.argmax()]) == pytest.approx(math.radians(49), abs=2e-4)
 
 
+@pytest.mark.parametrize(("north", "east"), [(0, 0), (0, 20), (0, -15), (0, 180), (4, 0), (-3, 30)])
+def test_the_bump_of_the_jet_is_gaussian_in_both_angles(north, east):
+    """Equation 4 of the paper, also across the meridian of Greenwich."""
+    jet = Jet(longitude=350.0, latitude=40.0, height=100.0)
+    place = torch.tensor([40.0 + north, (350.0 + east) % 360], dtype=torch.float64).deg2rad()
+    lam, phi = math.radians(east), math.radians(north)
+    expected = 100 * math.cos(float(place[0])) * math.exp(-((3 * lam) ** 2)) * math.exp(-((15 * phi) ** 2))
+    assert float(jet.bump(*place)) == pytest.approx(expected, rel=1e-9)
+
+
 @needs_harmonics
 def test_the_height_of_the_jet_is_the_integral_of_its_balance():
     """g dh / dphi = -u (a f + u tan phi), integrated by the trapezoidal rule with the mean 10 km."""
@@ -164,6 +174,13 @@ def test_the_height_of_the_jet_is_the_integral_of_its_balance():
     assert math.degrees(float(solver.lats[north])) == pytest.approx(45, abs=2.8)
     # narrower than 43 degrees resolve: 120 m cos(45 degrees) = 85 m, less the tails beyond
     assert 65 < float((bump[..., 0] - bump[..., 0].median()).max()) < 87
+
+
+@needs_harmonics
+def test_no_two_seeds_share_a_trajectory():
+    solver = solver_of(SMALL)
+    starts = [initial_state(solver, SMALL, *pair) for pair in itertools.product(range(3), repeat=2)]
+    assert min(distance(one[:2], two[:2]) for one, two in itertools.combinations(starts, 2)) > 0.01
 
 
 @needs_harmonics

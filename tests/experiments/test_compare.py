@@ -9,6 +9,7 @@ from torch import nn
 
 from irno_graph.experiments.compare import CompareConfig, read_compare_config, run_compare
 from irno_graph.experiments.compare import run as running
+from irno_graph.experiments.compare.fitting import answers
 from irno_graph.experiments.compare.kinds import (
     BASES,
     CORRECTORS,
@@ -18,6 +19,7 @@ from irno_graph.experiments.compare.kinds import (
 )
 from irno_graph.experiments.config import ConfigError
 from irno_graph.graph import Graph
+from irno_graph.metrics import vrmse
 from irno_graph.refine import load
 from irno_graph.refine.kinds import KINDS
 
@@ -83,7 +85,10 @@ def file(tmp_path, monkeypatch):
 
 def test_every_part_is_measured_and_answers_fit_each_other(file):
     steps: list[tuple[int, int]] = []
-    result = run_compare(read_compare_config(file), progress=lambda *done: steps.append(done))
+    config = read_compare_config(file)
+    result = run_compare(config, progress=lambda *done: steps.append(done))
+    shop = running.Workshop(config)
+    problem = shop.problem()
     assert json.loads(json.dumps(result)) == result
     assert steps[-1] == (20, 20)
     assert result["samples"] == {"same": 8}
@@ -101,7 +106,9 @@ def test_every_part_is_measured_and_answers_fit_each_other(file):
             assert result["corrector"][base][kind]["0"]["steps_at"]["steps"] == 3
             assert result["costs"][base][kind]["0"]["step_seconds"] > 0
         seen = result["seen"][base]["base"]["0"]
-        assert seen["train"] != seen["valid"]
+        for part, pairs in (("train", problem.train), ("valid", problem.valid)):
+            answer = answers(load(shop.file(f"base-{base}-0")), pairs)
+            assert seen[part] == pytest.approx(float(vrmse(answer, pairs.y, pairs.graph).mean()), rel=1e-5)
         trained, control = (result[what][base]["base"]["0"]["valid"] for what in ("base", "control"))
         assert min(error for _, error in control) <= min(error for _, error in trained) * (1 + 1e-6)
 
@@ -165,8 +172,9 @@ def test_the_control_is_trained_on_for_a_correctors_time_on_other_batches(file, 
     assert next(load(shop.file("base-fno-0")).parameters()).any()
 
 
-def test_a_correctors_weights_at_both_marks_are_stored(file, monkeypatch):
-    shop, unit = running.Workshop(read_compare_config(file)), running.Unit("corrector", "fno", 0, "unet")
+def test_a_correctors_weights_at_both_marks_are_stored_and_costs_measured(file, monkeypatch):
+    shop = running.Workshop(read_compare_config(file, ("problem.tests.same.count=5",)))
+    unit = running.Unit("corrector", "fno", 0, "unet")
     shop.do(running.Unit("base", "fno", 0))
     sizes = {"steps": 1.0, "time": 2.0}
 
@@ -184,6 +192,15 @@ def test_a_correctors_weights_at_both_marks_are_stored(file, monkeypatch):
         model = shop.model(unit, mark)
         assert (model.alpha, model.steps) == (0.4, 2)
         assert all(bool((own == size).all()) for own in model.corrector.parameters())
+    measured = []
+
+    def costs(model, pairs, batch):
+        measured.append((bool((next(model.corrector.parameters()) == 2).all()), len(pairs.x), batch))
+        return {}
+
+    monkeypatch.setattr(running, "costs", costs)
+    shop.do(unit._replace(what="costs"))
+    assert measured == [(True, 5, 8)]  # at equal time, on the test
     width, parameters = shop.widths()["unet"]
     assert shop.found(unit) == {"seconds": 1.0, "parameters": parameters, "width": width}
 
@@ -211,6 +228,14 @@ def test_workers_measure_costs_one_after_another(file, monkeypatch):
     monkeypatch.setattr(running, "_collected", lambda *_: {})
     run_compare(read_compare_config(file), workers=3)
     assert seen == [("base", 2, 3), ("control", 6, 3), ("seen", 8, 3), ("costs", 4, 1)]
+
+
+@pytest.mark.parametrize(("name", "options"), [("unet", {"depth": 1}), ("message-passing", {"layers": 1})])
+def test_correctors_on_the_sphere_are_of_its_two_axes_or_its_three_coordinates(name, options):
+    graph = Graph.from_sphere(8, 16)
+    corrector = make_corrector(name, options, 3, 2, graph, width=4)
+    x, h = torch.randn(2, 128, 3), torch.randn(2, 128, 2)
+    assert corrector(x, h, graph).shape == h.shape
 
 
 @pytest.mark.parametrize("name", sorted(CORRECTORS))
