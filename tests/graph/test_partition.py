@@ -143,6 +143,18 @@ def test_metis_cuts_fewer_edges_than_halving_a_winding_domain():
         assert by["metis"] < by["bisection"] < cut_edges(graph, drawn(graph, 6)) / 2
 
 
+def test_metis_takes_edges_in_one_direction_for_edges():
+    pytest.importorskip("pymetis")
+    graph = one_way()
+    both = graph.clone()
+    pairs = torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1)
+    code = torch.unique(pairs[1] * graph.num_nodes + pairs[0])
+    both.edge_index = torch.stack([code % graph.num_nodes, code // graph.num_nodes])
+    assert torch.equal(
+        Partition.of(graph, 4, method="metis").owner, Partition.of(both, 4, method="metis").owner
+    )
+
+
 def test_without_pymetis_the_default_halves_and_metis_says_what_to_install(monkeypatch):
     graph, real = Graph.from_mesh(periodic_box(60, seed=0)), builtins.__import__
 
