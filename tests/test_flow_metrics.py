@@ -228,6 +228,18 @@ def test_the_short_form_is_the_same_number(box: Graph) -> None:
         assert torch.equal(value, long[name])
 
 
+def test_groups_of_ones_own_are_kept(box: Graph) -> None:
+    names = ("rho", "p", "vx", "vy")
+    groups = ChannelGroups(names, (0, 0, 1, 2), ("state", "first", "second"))
+    places = [0, 3, 1, 2]
+    known = FieldStatistics(groups, MEAN[places], STD[places])
+    truth, prediction = states(150), states(150, seed=1)
+    report = flow_report(prediction, truth, box, CHANNELS, known)
+    assert list(report.relative) == ["state", "first", "second"]
+    both = (prediction - truth)[:, [0, 3]], (truth - MEAN)[:, [0, 3]]
+    torch.testing.assert_close(report.relative["state"], l2(both[0], box.mass) / l2(both[1], box.mass))
+
+
 def test_what_does_not_fit_is_refused(box: Graph) -> None:
     truth = states(150)
     with pytest.raises(
@@ -236,7 +248,7 @@ def test_what_does_not_fit_is_refused(box: Graph) -> None:
         flow_report(truth[:, :3], truth, box, CHANNELS, KNOWN)
     with pytest.raises(ValueError, match="one shape"):
         flow_report(truth[None], truth, box, CHANNELS, KNOWN)
-    with pytest.raises(ValueError, match=r"`statistics` should have the channels \['rho', 'u', 'v'"):
+    with pytest.raises(ValueError, match=r"statistics should have the channels \['u', 'v'\], got"):
         flow_report(truth, truth, box, ("rho", "u", "v", "p"), KNOWN)
     spoilt = truth.clone()
     spoilt[4, 2] = torch.inf

@@ -63,9 +63,9 @@ def flow_report(
         truth: what they should be.
         graph: of the nodes, or a batch. There is a vorticity where it is in the plane, has cells, and the velocity
             has two components.
-        channels: names of the channels, such as ("rho", "vx", "vy", "p").
-        statistics: of the training data, with these channels among others; also with a channel "vorticity", as
-            `data.sets.Derived` gives it.
+        channels: names of the fields' channels, such as ("rho", "vx", "vy", "p").
+        statistics: of the training data, with these channels among others and their groups; also with a channel
+            "vorticity", as `data.sets.Derived` gives it.
         energies: band energies of a field, such as `ChebyshevBank(graph).band_energy` or
             `lambda field: basis.band_energy(field, edges)`.
 
@@ -79,23 +79,16 @@ def flow_report(
     >>> round(float(report.relative["density"]), 4)
     0.5
     """
-    groups = ChannelGroups.of(channels)
-    missing = sorted(set(channels) - set(statistics.channels))
-    if missing:
-        raise ValueError(
-            f"`statistics` should have the channels {list(channels)}, got {list(statistics.channels)}: measure them on "
-            "the same channels."
-        )
+    known = statistics.only(channels)
+    groups, device = known.groups, truth.device
     mean, std, deviation = (
-        values[[statistics.channels.index(name) for name in channels]].to(truth.device)
-        for values in (statistics.mean, statistics.moments.std, statistics.deviation)
+        values.to(device) for values in (known.mean, known.moments.std, known.grouped_deviation)
     )
     _check_channels(prediction, truth, groups)
     ours, exact = (_parts(field, graph, groups, mean) for field in (prediction, truth))
-    units = dict(zip(groups.channels, groups.pooled(deviation), strict=True))
-    sizes = {name: units[groups.channels[groups.columns(name)[0]]] for name in groups.names}
+    sizes = {name: deviation[groups.columns(name)[0]] for name in groups.names}
     if "vorticity" in statistics.channels and "vorticity" in exact:
-        sizes["vorticity"] = statistics.deviation[statistics.channels.index("vorticity")].to(truth.device)
+        sizes["vorticity"] = statistics.only(["vorticity"]).deviation[0].to(device)
     scaled = {
         name: mass_mean((ours[name] - exact[name]).square(), graph).mean(dim=-1).sqrt() / sizes[name]
         for name in exact

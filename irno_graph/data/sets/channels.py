@@ -81,6 +81,13 @@ class ChannelGroups:
         number = self.names.index(name) if name in self.names else -1
         return [place for place, group in enumerate(self.index) if group == number]
 
+    def only(self, places: Sequence[int]) -> ChannelGroups:
+        """The groups of the channels at `places`."""
+        own = [self.names[self.index[place]] for place in places]
+        names = tuple(dict.fromkeys(own))
+        channels = tuple(self.channels[place] for place in places)
+        return ChannelGroups(channels, tuple(names.index(name) for name in own), names)
+
     def pooled(self, std: Tensor) -> Tensor:
         """Standard deviation of each channel's group `[channels]`: the root of the mean square of its channels'.
 

@@ -45,6 +45,20 @@ class FieldStatistics:
         """Known means and deviations, such as those of a model's `scaling`, with the groups that the names say."""
         return cls(ChannelGroups.of(channels), mean.double(), deviation.double())
 
+    def only(self, channels: Sequence[str]) -> FieldStatistics:
+        """Those of some channels, in their order and with their groups: of a set's `inputs`, of its `targets`.
+
+        Raises:
+            ValueError: if there is no such channel.
+        """
+        missing = sorted(set(channels) - set(self.channels))
+        if missing:
+            raise ValueError(
+                f"statistics should have the channels {missing}, got {list(self.channels)}: measure them too."
+            )
+        places = [self.channels.index(name) for name in channels]
+        return FieldStatistics(self.groups.only(places), self.mean[places], self.deviation[places])
+
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels."""
@@ -61,7 +75,12 @@ class FieldStatistics:
 
         A velocity keeps its direction, since both components are divided by the same number.
         """
-        return Moments.positive(self.mean, self.groups.pooled(self.deviation))
+        return Moments.positive(self.mean, self.grouped_deviation)
+
+    @property
+    def grouped_deviation(self) -> Tensor:
+        """Of each channel's group `[channels]`, 0 for a group that does not vary."""
+        return self.groups.pooled(self.deviation)
 
 
 def statistics(

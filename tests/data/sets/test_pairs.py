@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from flow_sources import MESH, MemorySource, carried, flows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from set_files import TIMES, flow_file, moving_file, places
 from torch.utils.data import DataLoader, default_collate
@@ -36,6 +36,7 @@ def source(samples: int = 3, times: int = 4) -> MemorySource:
     first=st.integers(0, 4),
     every=st.integers(1, 3),
 )
+@settings(deadline=None)
 def test_pairs_of_a_trajectory_are_those_of_two_loops(
     snapshots: int, shortest: int, more: int | None, first: int, every: int
 ) -> None:

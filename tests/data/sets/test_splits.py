@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flow_sources import MESH, MemorySource, flows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from set_files import flow_file, moving_file, places
 
@@ -19,6 +19,7 @@ GROUPS = st.lists(st.integers(-3, 9), min_size=1, max_size=60)
 
 
 @given(groups=GROUPS, weights=st.lists(st.integers(1, 9), min_size=1, max_size=4), seed=st.integers(0, 99))
+@settings(deadline=None)
 def test_fractions_give_disjoint_complete_parts_of_whole_groups(
     groups: list[int], weights: list[int], seed: int
 ) -> None:
@@ -41,6 +42,7 @@ def test_fractions_give_disjoint_complete_parts_of_whole_groups(
 
 
 @given(groups=GROUPS, seed=st.integers(0, 99), data=st.data())
+@settings(deadline=None)
 def test_counts_are_numbers_of_groups_and_none_takes_the_rest(
     groups: list[int], seed: int, data: st.DataObject
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from flow_sources import MESH, MemorySource, flows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irno_graph.data import Moments
@@ -62,6 +62,7 @@ def test_fluctuations_of_a_large_mean_keep_their_digits() -> None:
     seed=st.integers(0, 99),
     weighted=st.booleans(),
 )
+@settings(deadline=None)
 def test_tallies_merge_to_that_of_everything_in_any_order(
     parts: list[int], seed: int, weighted: bool
 ) -> None:
@@ -168,6 +169,21 @@ def test_groups_are_found_from_names(channels: tuple, names: tuple, index: tuple
 def test_groups_and_statistics_that_do_not_fit_are_refused(make: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()  # type: ignore[operator]
+
+
+def test_a_part_of_the_channels_keeps_its_numbers_and_groups() -> None:
+    known = FieldStatistics.of(["p", "vx", "vy", "rho"], torch.arange(4.0), torch.arange(1.0, 5.0))
+    part = known.only(["rho", "vy", "vx"])
+    assert (part.channels, part.groups.names, part.groups.index) == (
+        ("rho", "vy", "vx"),
+        ("density", "velocity"),
+        (0, 1, 1),
+    )
+    assert (part.mean.tolist(), part.deviation.tolist()) == ([3, 2, 1], [4, 3, 2])
+    one = known.only(["vx"])  # a component alone still belongs to a velocity
+    assert (one.groups.names, one.grouped.std.tolist()) == (("velocity",), [2])
+    with pytest.raises(ValueError, match=r"channels \['E'\]"):
+        known.only(["E"])
 
 
 def test_masses_weigh() -> None:

@@ -37,7 +37,7 @@ def of_velocity(mesh: Mesh, velocity: np.ndarray) -> MemorySource:
 
 @pytest.mark.parametrize("make", [square_of_triangles, square_of_quads])
 @given(slopes=SLOPES)
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 def test_linear_velocities_have_their_exact_vorticity_and_divergence(
     make: object, slopes: list[float]
 ) -> None:
@@ -84,7 +84,7 @@ def test_derived_fields_are_of_order_two_on_regular_periodic_meshes_and_one_on_o
 
 
 @given(angle=st.floats(0, 6.28), shift=st.floats(-3, 3), mirrored=st.booleans(), seed=st.integers(0, 9))
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 def test_a_rigid_motion_keeps_the_divergence_and_turns_the_sign_of_the_vorticity_in_a_mirror(
     angle: float, shift: float, mirrored: bool, seed: int
 ) -> None:
