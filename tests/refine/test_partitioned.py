@@ -156,10 +156,10 @@ def test_samples_stop_where_the_residual_of_the_whole_says_so(box, exchange, alp
         draw(box, 5) * torch.tensor([0.01, 1.0, 3.0, 10.0, 100.0]).view(-1, 1, 1),
     )
     norms = model(x, box, steps=8).residuals.norm(dim=-1)
-    reached = norms[1:].amin(dim=0) / norms[0]
-    tolerance = float(reached.sort().values[2]) * 1.001
+    tolerance = float((norms[2] / norms[0]).sort().values[2]) * 1.001
     whole = model(x, box, steps=8, tolerance=tolerance)
-    assert len(set(whole.steps_taken.tolist())) > 1
+    assert (whole.steps_taken <= 2).sum() >= 3  # these leave the computation
+    assert (whole.steps_taken >= 4).any()
     same(PartitionedIRNO(model, 5, exchange=exchange)(x, box, steps=8, tolerance=tolerance), whole)
 
 
