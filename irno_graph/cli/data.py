@@ -12,6 +12,7 @@ from irno_graph.cli.console import say_files, stage
 from irno_graph.cli.data_convert import convert
 from irno_graph.cli.data_info import info
 from irno_graph.cli.data_ns import ns_gauss
+from irno_graph.cli.data_obstacles import ce_gauss_obstacles
 from irno_graph.cli.data_sphere import shallow_water
 from irno_graph.cli.data_validate import validate
 from irno_graph.cli.data_wave import wave
@@ -87,6 +88,7 @@ _add("ce-rp", "CE-RP: Euler flows from four quadrants of constant states")
 _add("ce-crp", "CE-CRP: Euler flows from four curved regions of constant states")
 _add("ce-kh", "CE-KH: Euler flows from two wavy shear layers")
 _add("ce-rpui", "CE-RPUI: fast Euler flows from quadrants with rippled interfaces")
+app.command("ce-gauss-obstacles")(ce_gauss_obstacles)
 app.command("shallow-water")(shallow_water)
 app.command("ns-gauss")(ns_gauss)
 app.command("wave")(wave)
