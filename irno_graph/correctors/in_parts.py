@@ -80,6 +80,10 @@ class Known:
         self.times = corrector._times(self.leading, graph, time, lead_time)
         self.geometry = corrector.geometry(graph)
 
+    def check(self, h: Tensor) -> None:
+        """Raise a ValueError unless h is a finite field on the graph with the corrector's channels."""
+        check_field(h, self.graph, self.channels, "h")
+
     def static(self, nodes: Tensor) -> Tensor | None:
         """Features of some nodes."""
         return None if self.geometry.static is None else self.geometry.static[nodes]
@@ -128,6 +132,7 @@ class FlatInParts:
 
     def __call__(self, h: Tensor, join: Join) -> Tensor:
         """Phi on the whole graph, joined from that of its parts."""
+        self.known.check(h)
         h = join.enter(h)
         return run(self.parts, h, lambda part, own: self.local(part)(own)[..., : part.reach[0], :], join)
 

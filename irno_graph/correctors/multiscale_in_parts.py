@@ -110,6 +110,7 @@ class MultiscaleInParts:
     def __call__(self, h: Tensor, join: Join) -> Tensor:
         """Phi on the whole graph, joined from that of its parts."""
         own = self.cuts
+        self.known.check(h)
         h = join.enter(h)
         given = [
             kept_small(self._restricted, k, h.index_select(-2, own.down[k].nodes))

@@ -183,6 +183,7 @@ class _Ahead:
         return self.next.pop(0)[1]
 
     def _start(self, h: Tensor) -> None:
+        self.flat.known.check(h)
         model, first = self.model, self.taken
         last = max(min(first + model.exchange, self.horizon) - 1, first)  # a schedule may end there
         sizes = [

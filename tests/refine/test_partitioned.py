@@ -311,6 +311,10 @@ def test_step_size_solver_and_mode_are_the_models(box):
     assert PartitionedIRNO(refined(box, alpha=Harmonic(0.5, after=2)), 2).schedule == Harmonic(0.5, after=2)
 
 
+def answering(h):
+    return ig.bases.Callable(lambda x, graph: h)
+
+
 class Ours(nn.Module):
     def forward(self, x, h, graph):
         return x[..., :2] - h
@@ -352,6 +356,17 @@ def test_batches_and_graphs_of_another_dimension_are_refused(box):
     surface = graph_of("torus.stl")
     with pytest.raises(ValueError, match="2 dimensions, got 3"):
         parts(draw(surface), surface)
+
+
+@pytest.mark.parametrize(("kind", "exchange"), [("flat", 1), ("flat", 2), ("all levels", 1)])
+def test_answers_of_a_base_that_do_not_fit_are_refused(box, kind, exchange):
+    parts, x = PartitionedIRNO(refined(box, kind, scaling=None), 3, exchange=exchange), draw(box)
+    for h, message in ((x, "channels=2"), (torch.cat([x, x])[:, :2], "nodes=150")):
+        parts.base = answering(h)
+        with pytest.raises(ValueError, match=message):
+            parts(x, box)
+    with pytest.raises(ValueError, match="finite"):
+        parts.phi(x, x[:, :2] / 0.0, box)
 
 
 def test_a_solver_that_is_set_later_is_refused_too(box):
