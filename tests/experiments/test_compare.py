@@ -13,6 +13,7 @@ from irno_graph.experiments.compare.fitting import answers
 from irno_graph.experiments.compare.kinds import (
     BASES,
     CORRECTORS,
+    WIDEST,
     count,
     make_corrector,
     width_for,
@@ -228,6 +229,14 @@ def test_workers_measure_costs_one_after_another(file, monkeypatch):
     monkeypatch.setattr(running, "_collected", lambda *_: {})
     run_compare(read_compare_config(file), workers=3)
     assert seen == [("base", 2, 3), ("control", 6, 3), ("seen", 8, 3), ("costs", 4, 1)]
+
+
+def test_a_complex_parameter_counts_twice_and_widths_have_an_end():
+    module = nn.Linear(2, 3)
+    assert count(module) == 9
+    module.phases = nn.Parameter(torch.zeros(4, dtype=torch.complex64))
+    assert count(module) == 17
+    assert width_for(10**6, lambda width: nn.Linear(width, 1)) == WIDEST
 
 
 @pytest.mark.parametrize(("name", "options"), [("unet", {"depth": 1}), ("message-passing", {"layers": 1})])

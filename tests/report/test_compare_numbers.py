@@ -39,6 +39,8 @@ def test_the_fall_compares_the_least_errors_before_and_after_three_quarters_of_t
     fit["valid"][3][1] = 0.7  # type: ignore[index]
     fit["valid"][4][1] = 0.7  # type: ignore[index]
     assert fall(fit) == 0.0
+    fit["valid"] = [[0.0, 1.0], [60.0, 0.5], [61.0, 0.4]]  # the first three quarters include their end
+    assert fall(fit) == pytest.approx(20.0)
 
 
 def test_a_band_without_an_error_of_the_base_has_no_share() -> None:

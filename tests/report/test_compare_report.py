@@ -143,6 +143,28 @@ def test_seeds_are_paired() -> None:
     assert own.best("fno", "time", ("unet", "fno")) == "unet"
 
 
+def test_what_is_not_finite_is_not_the_best() -> None:
+    made = result()
+    for seed in "012":
+        made["scores"]["fno"]["unet"][seed]["near"]["time"]["vrmse"] = float("nan")
+    own = Comparison(made)
+    assert own.best("fno", "time", ("unet", "fno")) == "fno"
+    assert own.best("fno", "time", ("unet",)) == "unet"
+
+
+@pytest.mark.parametrize(
+    ("generator", "loss", "acc", "expected"),
+    [("", "fft", False, False), ("shallow-water", "", False, True), ("", "sphere", False, True), ("", "", True, True)],
+)  # fmt: skip
+def test_the_sphere_is_known_by_its_generator_its_loss_or_its_scores(
+    generator: str, loss: str, acc: bool, expected: bool
+) -> None:
+    made = result(acc=acc)
+    made["config"]["problem"]["generator"] = generator
+    made["config"]["corrector"]["spectral_loss"] = loss
+    assert Comparison(made).on_sphere is expected
+
+
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(tmp_path_factory.mktemp("compare"), result())
@@ -246,6 +268,7 @@ def test_lines_of_error_against_time_go_from_the_base_by_steps() -> None:
     mean = np.mean([0.1 * (1 + seed) * share("unet", seed) for seed in range(3)])
     np.testing.assert_allclose(errors, mean * 2 ** (1 - steps / K))
     assert [line.get_linestyle() for line in first.lines[:3]] == ["--", "--", "-"]
+    assert [line.get_markevery() for line in first.lines[:3]] == 3 * [[K]]
     marks = np.concatenate([np.asarray(line.get_xydata()) for line in first.lines[3:5]])
     np.testing.assert_allclose(marks, [[0.5, 0.2], [0.5, 0.19]])
     assert np.asarray(second.lines[0].get_xydata())[0, 0] == pytest.approx(1.0)
