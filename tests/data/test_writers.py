@@ -20,6 +20,7 @@ class OnGraph(MemorySource):
     """A formula of the positions on a graph."""
 
     mesh: Any = None
+    moving = False
 
     def __init__(self, graph: Graph) -> None:
         self.known = graph
@@ -70,7 +71,7 @@ def test_what_is_no_mesh_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=said):
             convert(OnGraph(graph), tmp_path / "a.nc")
     moving = OnGraph(Graph.from_mesh(MESH))
-    moving.moving = True  # type: ignore[attr-defined]
+    moving.moving = True
     with pytest.raises(ValueError, match="has points that change"):
         convert(moving, tmp_path / "a.nc")
     states = np.zeros((1, 1, 3, 1))
@@ -83,7 +84,8 @@ def test_what_is_no_mesh_is_refused(tmp_path: Path) -> None:
             [0.0],
             ["f"],
         )
-    for times in ([np.nan], [[0.0]], []):
+    bad: tuple[Any, ...] = ([np.nan], [[0.0]], [])
+    for times in bad:
         with pytest.raises(ValueError, match=r"`times` should be finite numbers \[times\]"):
             write_rigno(tmp_path / "a.nc", states, np.eye(3)[:, :2], np.array([[0, 1, 2]]), times, ["f"])
     assert not any(tmp_path.iterdir())

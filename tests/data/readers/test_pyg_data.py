@@ -83,9 +83,11 @@ def test_a_list_becomes_a_batch_whose_fields_are_told_apart() -> None:
 def test_masses_of_the_data_are_taken(name: str) -> None:
     """The unit square's own masses, given with points that fill it and with faces that know another number."""
     own = Graph.from_mesh(MESH).mass
-    for extra in ({"edge_index": torch.tensor([[0, 1], [1, 2]])}, {"face": FACE}, {}):
+    extras: tuple[dict[str, Any], ...] = ({"edge_index": torch.tensor([[0, 1], [1, 2]])}, {"face": FACE}, {})
+    for extra in extras:
         for values in (own, own.float(), own[:, None]):
-            graph = from_pyg(sample(**extra, **{name: values}), period=(1.0, 1.0))
+            given: dict[str, Any] = {**extra, name: values}
+            graph = from_pyg(sample(**given), period=(1.0, 1.0))
             assert graph.mass.dtype == torch.float64
             torch.testing.assert_close(graph.mass, own, rtol=1e-6, atol=0)
         if "edge_index" in extra:
