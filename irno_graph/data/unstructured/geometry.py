@@ -110,12 +110,12 @@ class MedianDual:
         return first, there, w
 
     def reach(self) -> np.ndarray:
-        """`[nodes, 3]`: half the sums of |n_x|, |n_y| and |n| over a node's faces and halves, over its area.
+        """`[nodes, 3]`: half the sums of |n_x|, |n_y| and |n| over a node's faces and open halves, over its area.
 
         |vx| r_0 + |vy| r_1 + c r_2 bounds what waves can carry out of the area per time.
         """
-        nodes = np.concatenate([self.edges.ravel(), self.sides.ravel()])
-        normal = np.concatenate([np.repeat(self.normal, 2, axis=0), np.repeat(self.half, 2, axis=0)])
+        nodes = np.concatenate([self.edges.ravel(), self.sides[~self.wall].ravel()])
+        normal = np.repeat(np.concatenate([self.normal, self.half[~self.wall]]), 2, axis=0)
         lengths = np.concatenate([np.abs(normal), np.linalg.norm(normal, axis=1, keepdims=True)], axis=1)
         sums = [np.bincount(nodes, lengths[:, column], len(self.points)) for column in range(3)]
         return 0.5 * np.stack(sums, axis=1) / self.volume[:, None]

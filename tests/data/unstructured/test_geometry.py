@@ -83,8 +83,12 @@ def test_reach_of_an_equilateral_lattice_is_two_over_its_side():
     n = np.arange(36).reshape(6, 6)
     halves = (n[:-1, :-1], n[1:, :-1], n[:-1, 1:]), (n[1:, :-1], n[1:, 1:], n[:-1, 1:])
     cells = np.concatenate([np.stack(corners, axis=-1).reshape(-1, 3) for corners in halves])
-    reach = MedianDual.of(Mesh(points, [("triangle", cells)])).reach()
-    np.testing.assert_allclose(reach[n[1:-1, 1:-1].ravel(), 2], 2.0, rtol=1e-12)
+    mesh = Mesh(points, [("triangle", cells)])
+    reach = MedianDual.of(mesh).reach()[:, 2]
+    np.testing.assert_allclose(reach[n[1:-1, 1:-1].ravel()], 2.0, rtol=1e-12)
+    np.testing.assert_allclose(reach[n[1:-1, 0]], 2.0, rtol=1e-12)  # half the area, half the faces
+    opened = MedianDual.of(mesh, wall=np.zeros(36, dtype=bool)).reach()[:, 2]
+    np.testing.assert_allclose(opened[n[1:-1, 0]], 2.0 + 2 / np.sqrt(3), rtol=1e-12)  # and a side
 
 
 def test_only_sides_with_both_ends_on_a_wall_are_walls():

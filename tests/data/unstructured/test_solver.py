@@ -149,7 +149,7 @@ def test_a_trajectory_depends_neither_on_its_companions_nor_on_threads_to_the_la
     np.testing.assert_array_equal(solve(start[[18, 7, 3]], times, dual)[[0, 2]], together[[18, 3]])
     assert not np.array_equal(together[17], together[18])
     # A step that ends at another time changes the next ones, but not by more than the order of the scheme.
-    np.testing.assert_allclose(solve(start[[0]], [0.05], dual)[0, 0], together[0, 1], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(solve(start[[0]], [0.05], dual)[0, 0], together[0, 1], rtol=1e-2, atol=1e-2)
 
 
 def test_the_numbering_of_the_nodes_does_not_matter():
