@@ -127,10 +127,10 @@ def _check(config: CompareConfig, file: Path) -> None:
         wanted[f"{name}.seconds"] = (part.seconds > 0, "positive")
         wanted[f"{name}.batch_size"] = (part.batch_size >= 1, "1 or more")
         wanted[f"{name}.learning_rate"] = (part.learning_rate > 0, "positive")
-    parts = {"train": problem.train, "valid": problem.valid}
-    parts |= {f"tests.{name}": part for name, part in problem.tests.items()}
-    for name, part in parts.items():
-        for key, value in (("first", part.first), ("count", part.count)):
+    sets = {"train": problem.train, "valid": problem.valid}
+    sets |= {f"tests.{name}": own for name, own in problem.tests.items()}
+    for name, own in sets.items():
+        for key, value in (("first", own.first), ("count", own.count)):
             wanted[f"problem.{name}.{key}"] = (value >= 0, "0 or more")
     for key, value in (
         ("base.validate_every", base.validate_every),
