@@ -15,6 +15,8 @@ from irno_graph.cli import run
 from irno_graph.data.navier_stokes import generate
 from irno_graph.data.readers import PoseidonData, RignoFile
 from irno_graph.data.validation import Finding, scan, validate, worst
+from irno_graph.data.validation.flow_checks import axes_check
+from irno_graph.data.validation.flow_figures import FlowNames
 from irno_graph.graph import Graph
 
 SOUND = flows(MESH.points)
@@ -121,6 +123,7 @@ def test_the_gamma_of_another_gas_is_found() -> None:
     found = by_name(validate(MemorySource(spoiled)))["equation of state"]
     assert found.verdict == "wrong"
     assert found.figures["gamma"] == pytest.approx(5 / 3, rel=1e-6)
+    assert "exchanged" not in found.found
     assert by_name(validate(MemorySource(spoiled), gamma=5 / 3))["equation of state"].verdict == "ok"
 
 
@@ -317,6 +320,46 @@ def test_ns_gauss_as_it_is_generated_passes(tmp_path: Path) -> None:
     assert not_ok(findings) == {}
     assert {"axes", "momentum"} <= set(by_name(findings))
     assert by_name(findings)["axes"].figures["(x, y)"] < 0.1
+
+
+def test_what_sampling_may_make_of_a_constant_and_how_much_is_wrong() -> None:
+    """Twice the root of half the mean squared difference between neighbours over the nodes; thrice that is wrong."""
+    rho, corners = SOUND[..., 0].astype(np.float32).astype(float), MESH.cells_of("triangle")
+    pairs = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])  # each edge twice
+    steps = np.square(rho[..., pairs[:, 0]] - rho[..., pairs[:, 1]]).mean(axis=-1) / 2
+    mass = MemorySource(SOUND).graph().mass.numpy()
+    allowed = 1e-5 + 2 * np.sqrt(steps / 300).max(axis=1) / (rho[:, 0] @ mass / mass.sum())
+    named = by_name(validate(MemorySource(SOUND)))
+    assert min(abs(allowed - named["mass"].figures["allowed"])) < 1e-6
+    for times, verdict in ((0.5, "ok"), (2.0, "look"), (4.0, "wrong")):
+        spoiled = SOUND[:1].copy()
+        spoiled[0, 3, :, 0] += times * allowed[0]
+        assert by_name(validate(MemorySource(spoiled)))["mass"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("divergence", "verdict"),
+    [((0.1, 0.5), "ok"), ((0.3, 0.5), "look"), ((0.4, 1.0), "look"), ((0.5, 0.1), "wrong")],
+)
+def test_axes_are_told_by_a_small_divergence_that_is_half_of_any_other(
+    divergence: tuple[float, float], verdict: str
+) -> None:
+    straight, turned = divergence
+    slopes = {"(x, y)": straight**2, "(y, x)": turned**2, "(x, -y)": 1.0, "(y, -x)": 1.0, "all": 1.0}
+    found = axes_check([scan.Record(0, np.zeros(2), np.ones(2), slopes=slopes)], "points")
+    assert found is not None
+    assert found.verdict == verdict
+
+
+def test_few_samples_do_not_tell_where_gaussians_end_and_a_pressure_tells_of_a_velocity() -> None:
+    start = np.zeros((4, 1, 300, 4))
+    start[..., 0], start[..., 3] = 0.1, 2.5
+    found = by_name(validate(MemorySource(start, channels=("rho", "u", "v", "p"))))["start"]
+    assert "too few samples to tell 2.5128 from 2.5146" in found.found
+    certain = [
+        FlowNames.of(names) for names in (("u", "v"), ("u", "v", "p"), ("u", "v", "rho"), ("ux", "uy"))
+    ]
+    assert [one.certain for one in certain if one is not None] == [False, True, True, True]
 
 
 def test_the_carried_state_is_periodic() -> None:
