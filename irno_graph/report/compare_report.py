@@ -30,7 +30,10 @@ NOTES = """\
 Each base is trained for each seed and then frozen; all correctors of a base and seed refine the same base. The
 control is the base itself, trained on as it was, for as much processor time as a corrector gets or to a plateau. All
 correctors have about the same number of parameters and are trained alike: same loss, batches, learning rate, alpha
-and K. What is measured is an exponential average of their weights.
+and K. What is measured is an exponential average of their weights. It starts at the weights after the first step, which
+after n steps still have the share average^(n-1): at 0.99 a fifth after 150 steps, 5 % after 300. Weights of bases and
+controls are those with the least validation error, those of correctors the last ones; a control begins anew with the
+full learning rate.
 
 - equal steps: after the same number of optimiser steps; equal time: after the same processor time.
 - VRMSE: mean over channels and samples.
@@ -39,7 +42,8 @@ and K. What is measured is an exponential average of their weights.
 - low, mid, high: root mean square error in that third of the frequencies over that of the base, in %, at equal time.
   The method's paper (arXiv 2605.24041) reports 27.7-36.1 % of low, 5.1-6.7 % of mid and 1.5-2.0 % of high frequencies
   for its Active Matter.
-- a ± b: mean over seeds and half the width of its 95 % confidence interval by Student's t; no b with one seed.
+- a ± b: mean over seeds of the training and half the width of its 95 % confidence interval by Student's t; no b with one
+  seed. The test set is one and the same.
 """
 SPHERE_NOTE = """\
 - RFNE: relative L2 error of all channels together, each in units of its standard deviation; ACC: anomaly

@@ -35,7 +35,7 @@ _WEIGHT = 1.0 / 6.0  # of each face in the cell's mean, Simpson's rule
 _HALVINGS = 10
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the GIL; cached on disk where numba finds a directory it can write to."""
     try:
         return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
@@ -43,7 +43,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-@_compiled
+@compiled
 def reconstruct(a, b, c, d, e, low, high):
     """WENO5-Z values at the low and the high face of cells c, from cell averages a, b, c, d, e in a row."""
     for i in range(low.size):
@@ -71,7 +71,7 @@ def reconstruct(a, b, c, d, e, low, high):
         ) / (6.0 * (l2 + l1 + l0))
 
 
-@_compiled
+@compiled
 def _admissible(r, u, t, p, rl, ul, tl, pl, rh, uh, th, ph):
     """Whether both faces (l, h) keep enough density and pressure, and the rest of the cell is admissible.
 
@@ -86,7 +86,7 @@ def _admissible(r, u, t, p, rl, ul, tl, pl, rh, uh, th, ph):
     return dense & (pl >= _LEAST * p) & (ph >= _LEAST * p) & (2.0 * mass * energy > mu * mu + mt * mt)
 
 
-@_compiled
+@compiled
 def limit(r, u, t, p, low, high):
     """Draw the values [4, cells] at low and high faces towards those of the cells where it is needed.
 
@@ -119,7 +119,7 @@ def limit(r, u, t, p, low, high):
             factor = 0.5
 
 
-@_compiled
+@compiled
 def hllc(rl, ul, tl, pl, rr, ur, tr, pr, mass, normal, tangential, energy):
     """HLLC fluxes between left and right states (density, normal and tangential velocity, pressure)."""
     for i in range(mass.size):
@@ -145,7 +145,7 @@ def hllc(rl, ul, tl, pl, rr, ur, tr, pr, mass, normal, tangential, energy):
         energy[i] = u * (e + p) + wave * (star_e - e)
 
 
-@_compiled
+@compiled
 def fill_primitives(conserved, padded):
     """Write density, velocity and pressure of [4, nx, ny] into [4, nx + 6, ny + 6] with periodic ghosts.
 
@@ -179,7 +179,7 @@ def fill_primitives(conserved, padded):
     return positive == nx * ny
 
 
-@_compiled
+@compiled
 def largest_rate(padded, dx, dy, buffer):
     """The largest (|vx| + c) / dx + (|vy| + c) / dy over the cells; `buffer` has one row's length."""
     ny = buffer.size
@@ -195,7 +195,7 @@ def largest_rate(padded, dx, dy, buffer):
     return largest
 
 
-@_compiled
+@compiled
 def _combine(now, start, x0, x1, y0, y1, keep, step_x, step_y):
     """now <- keep * start + (1 - keep) * now - step_x * (x1 - x0) - step_y * (y1 - y0), along a row."""
     for j in range(now.size):
@@ -203,7 +203,7 @@ def _combine(now, start, x0, x1, y0, y1, keep, step_x, step_y):
         now[j] = keep * start[j] + (1.0 - keep) * now[j] - change
 
 
-@_compiled
+@compiled
 def stage(conserved, start, padded, keep, step_x, step_y):
     """One Runge-Kutta stage in place: U <- keep U_start + (1 - keep) (U + dt L(U)).
 
@@ -247,7 +247,7 @@ def stage(conserved, start, padded, keep, step_x, step_y):
         flux, flux_before = flux_before, flux
 
 
-@_compiled
+@compiled
 def _step(conserved, start, padded, step_x, step_y):
     """One time step in place from `start`; returns whether all stages kept density and pressure positive."""
     for keep in (0.0, 0.75, 1.0 / 3.0):
@@ -257,7 +257,7 @@ def _step(conserved, start, padded, step_x, step_y):
     return True
 
 
-@_compiled
+@compiled
 def march(conserved, duration, dx, dy, cfl):
     """Advance [4, nx, ny] in place by `duration` with SSP-RK3; returns the number of time steps.
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from irno_graph.data.euler import GAMMA
-from irno_graph.data.euler.kernels import _compiled
+from irno_graph.data.euler.kernels import compiled
 
 LANES = 16
 _VX, _VY, _P, STATE = LANES, 2 * LANES, 3 * LANES, 4 * LANES
@@ -21,7 +21,7 @@ _TINY = 1e-30
 _KAPPA = 1.0 / 3.0
 
 
-@_compiled
+@compiled
 def _fill_slopes(q, first, neighbour, weight, slope):
     """Least-squares gradients of the primitives q."""
     for i in range(first.size - 1):
@@ -36,7 +36,7 @@ def _fill_slopes(q, first, neighbour, weight, slope):
                 slope[g + STATE + lane] += wy * change
 
 
-@_compiled
+@compiled
 def _half_way(ahead, straight, limited):
     """U-MUSCL with kappa = 1/3: what is added to a node's value at the middle of an edge.
 
@@ -50,7 +50,7 @@ def _half_way(ahead, straight, limited):
     return 0.5 * (_KAPPA * ahead + (1.0 - _KAPPA) * straight)
 
 
-@_compiled
+@compiled
 def _reach_out(q, slope, i, j, dx, dy, limited, face, o):
     """Write node i's values at the middle of the edge to node j; its own where density or pressure would vanish."""
     k, m = 2 * i, 2 * i + STATE
@@ -68,7 +68,7 @@ def _reach_out(q, slope, i, j, dx, dy, limited, face, o):
         face[o + _P + lane] = p + share * dp
 
 
-@_compiled
+@compiled
 def _hllc(face, nx, ny):
     """HLLC flux along the unit vector (nx, ny) between the states face[:STATE] and face[STATE:], in place."""
     for lane in range(LANES):
@@ -101,7 +101,7 @@ def _hllc(face, nx, ny):
         face[_P + lane] = u * (r * energy + p) + wave * (star_e - r * energy)
 
 
-@_compiled
+@compiled
 def _add_faces(q, slope, dual, limited, change):
     """Subtract the flux through each face from node i and add it to node j."""
     face = np.empty(2 * STATE)
@@ -118,7 +118,7 @@ def _add_faces(q, slope, dual, limited, change):
             change[j + lane] += length * face[lane]
 
 
-@_compiled
+@compiled
 def _add_sides(q, dual, free, change):
     """Subtract what leaves through the boundary: pressure alone at walls, HLLC fluxes to `free` [4] at open sides.
 
@@ -144,7 +144,7 @@ def _add_sides(q, dual, free, change):
                     change[i + lane] -= length * face[lane]
 
 
-@_compiled
+@compiled
 def _update(conserved, start, change, volume, keep, step, q):
     """U <- keep U_start + (1 - keep) (U + step change / volume), and its primitives q."""
     for i in range(volume.size):
@@ -162,7 +162,7 @@ def _update(conserved, start, change, volume, keep, step, q):
             q[d] = (GAMMA - 1.0) * (e - 0.5 * inverse * (mx * mx + my * my))
 
 
-@_compiled
+@compiled
 def _fill_rates(q, reach, rate):
     """The largest share of an area that waves cross per time [LANES]; inf where density or pressure is not positive."""
     rate[:] = 0.0
@@ -176,7 +176,7 @@ def _fill_rates(q, reach, rate):
             rate[lane] = here if here > rate[lane] else rate[lane]
 
 
-@_compiled
+@compiled
 def march(conserved, now, place, times, result, dual, cfl, limited, free, steps):
     """Take up to `steps` time steps; returns how many lanes have not come to the last of `times` yet.
 
