@@ -42,8 +42,8 @@ full learning rate.
 - low, mid, high: root mean square error in that third of the frequencies over that of the base, in %, at equal time.
   The method's paper (arXiv 2605.24041) reports 27.7-36.1 % of low, 5.1-6.7 % of mid and 1.5-2.0 % of high frequencies
   for its Active Matter.
-- a ± b: mean over seeds of the training and half the width of its 95 % confidence interval by Student's t; no b with one
-  seed. The test set is one and the same.
+- a ± b: mean over seeds of the training and half the width of its 95 % confidence interval by Student's t; no b with
+  one seed. The test set is one and the same.
 """
 SPHERE_NOTE = """\
 - RFNE: relative L2 error of all channels together, each in units of its standard deviation; ACC: anomaly

@@ -15,7 +15,7 @@ from irno_graph.data import Moments
 from irno_graph.data.normaliser import Tally
 from irno_graph.data.sets import ChannelGroups, FieldStatistics, PairDataset, Pairing, statistics
 from irno_graph.graph import Graph
-from irno_graph.mesh import periodic_box
+from irno_graph.mesh import Mesh, periodic_box
 
 
 def all_at_once(sources: list[MemorySource], chosen: list[list[int]], times: slice) -> tuple[np.ndarray, ...]:
@@ -34,7 +34,8 @@ def all_at_once(sources: list[MemorySource], chosen: list[list[int]], times: sli
 @pytest.mark.parametrize("block", [1, 3, 100])
 @pytest.mark.parametrize("times", [slice(None), slice(1, None, 2)])
 def test_the_stream_gives_numpys_moments_of_the_training_split_alone(block: int, times: slice) -> None:
-    other = periodic_box(90, seed=5)
+    small = periodic_box(90, seed=5)
+    other = Mesh(2 * small.points, small.cells, period=(2.0, 2.0))  # of four times the area
     sources = [MemorySource(flows(MESH.points, 4, 5)), MemorySource(flows(other.points, 3, 5), other)]
     train = PairDataset(sources, Pairing(times=times)).of([0, 2, 5])
     found = statistics(train, block=block)
