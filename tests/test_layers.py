@@ -30,6 +30,7 @@ SOLE_IMPORTERS: dict[str, set[str]] = {
     "torch_harmonics": {"spectral/sphere.py"},
     "neuralop": {"bases/neuralop.py"},
     "huggingface_hub": {"bases/the_well.py"},
+    "pymetis": {"graph/partition.py"},
 }
 
 

@@ -14,10 +14,10 @@ ALIASES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "velocity": (
         ("vx", "vy", "vz"),
         ("ux", "uy", "uz"),
-        ("u", "v", "w"),
         ("velocity_x", "velocity_y", "velocity_z"),
         ("v_x", "v_y", "v_z"),
         ("u_x", "u_y", "u_z"),
+        ("u", "v", "w"),  # last: two substances have these names, too
     ),
     "pressure": (("p",), ("pressure",)),
     "energy": (("e",), ("energy",)),

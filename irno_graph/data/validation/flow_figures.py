@@ -9,17 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from irno_graph.data.sets.channels import ALIASES
 from irno_graph.graph import Graph, gradient, mass_mean
 
-VELOCITIES = (
-    ("vx", "vy", "vz"),
-    ("velocity_x", "velocity_y", "velocity_z"),
-    ("v_x", "v_y", "v_z"),
-    ("ux", "uy", "uz"),
-    ("u", "v", "w"),
-)
+VELOCITIES = ALIASES["velocity"]
 MOMENTA = (("momentum_x", "momentum_y", "momentum_z"), ("rho_vx", "rho_vy", "rho_vz"))
-SCALARS = {"rho": ("rho", "density"), "p": ("p", "pressure"), "energy": ("e", "energy")}
+SCALARS = {
+    name: tuple(word for family in ALIASES[group] for word in family)
+    for name, group in (("rho", "density"), ("p", "pressure"), ("energy", "energy"))
+}
 WAYS = {"(x, y)": (0, 1, 1.0), "(y, x)": (1, 0, 1.0), "(x, -y)": (0, 1, -1.0), "(y, -x)": (1, 0, -1.0)}
 
 
