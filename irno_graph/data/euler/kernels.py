@@ -1,8 +1,9 @@
 """Compiled kernels: WENO5-Z reconstruction, HLLC flux and one SSP-RK3 march, for one trajectory each.
 
 Rows are one-dimensional views with offsets that are never negative, and nothing branches in the inner loops:
-in this form LLVM vectorises them. No fast-math flag is set, so a result does not depend on the vector width,
-and sums are ordered so that mirrored states give mirrored results.
+in this form LLVM vectorises them. Rows are cut from an array by indices and one slice at the end, which numba
+knows to be contiguous; it does not of a row of a slice. No fast-math flag is set, so a result does not depend
+on the vector width, and sums are ordered so that mirrored states give mirrored results.
 
 Density and pressure stay positive in the way of Zhang and Shu (J. Comput. Phys. 229, 2010): values at faces
 are drawn towards the cell's until they, and what the faces leave of the cell, are admissible (`limit`), and a
@@ -215,10 +216,17 @@ def stage(conserved, start, padded, keep, step_x, step_y):
     low_y, high_y, flux_y = np.empty((4, ny + 2)), np.empty((4, ny + 2)), np.empty((4, ny + 1))
     for r in range(nx + 2):
         for v in range(4):
-            p = padded[v, :, GHOSTS : GHOSTS + ny]
-            reconstruct(p[r], p[r + 1], p[r + 2], p[r + 3], p[r + 4], low[v], high[v])
-        row = padded[:, r + 2, GHOSTS : GHOSTS + ny]
-        limit(row[0], row[1], row[2], row[3], low, high)
+            reconstruct(
+                padded[v, r, GHOSTS : GHOSTS + ny],
+                padded[v, r + 1, GHOSTS : GHOSTS + ny],
+                padded[v, r + 2, GHOSTS : GHOSTS + ny],
+                padded[v, r + 3, GHOSTS : GHOSTS + ny],
+                padded[v, r + 4, GHOSTS : GHOSTS + ny],
+                low[v],
+                high[v],
+            )
+        limit(padded[0, r + 2, GHOSTS : GHOSTS + ny], padded[1, r + 2, GHOSTS : GHOSTS + ny],
+              padded[2, r + 2, GHOSTS : GHOSTS + ny], padded[3, r + 2, GHOSTS : GHOSTS + ny], low, high)  # fmt: skip
         if r > 0:
             hllc(high_before[0], high_before[1], high_before[2], high_before[3],
                  low[0], low[1], low[2], low[3], flux[0], flux[1], flux[2], flux[3])  # fmt: skip
@@ -235,10 +243,10 @@ def stage(conserved, start, padded, keep, step_x, step_y):
                     low_y[v],
                     high_y[v],
                 )
-            column = padded[:, i + GHOSTS, 2 : ny + 4]
-            limit(column[0], column[1], column[2], column[3], low_y, high_y)
-            left, right = high_y[:, 0 : ny + 1], low_y[:, 1 : ny + 2]
-            hllc(left[0], left[2], left[1], left[3], right[0], right[2], right[1], right[3],
+            limit(padded[0, i + GHOSTS, 2 : ny + 4], padded[1, i + GHOSTS, 2 : ny + 4],
+                  padded[2, i + GHOSTS, 2 : ny + 4], padded[3, i + GHOSTS, 2 : ny + 4], low_y, high_y)  # fmt: skip
+            hllc(high_y[0, 0 : ny + 1], high_y[2, 0 : ny + 1], high_y[1, 0 : ny + 1], high_y[3, 0 : ny + 1],
+                 low_y[0, 1 : ny + 2], low_y[2, 1 : ny + 2], low_y[1, 1 : ny + 2], low_y[3, 1 : ny + 2],
                  flux_y[0], flux_y[2], flux_y[1], flux_y[3])  # fmt: skip
             for v in range(4):
                 _combine(conserved[v, i], start[v, i], flux_before[v], flux[v],
