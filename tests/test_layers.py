@@ -20,6 +20,7 @@ ROWS = [
     {"training"},
     {"report", "experiments"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {room: number for number, row in enumerate(ROWS) for room in row}
 OUTSIDE = {"__init__", "testing"}

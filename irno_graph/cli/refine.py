@@ -32,25 +32,32 @@ def refine(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Refine answers that any operator gave, from a file: the model's own base is not asked."""
+    """Refine answers that any operator gave, from a file: the model's own base is not asked.
+
+    Several processes share the parts: torchrun --nproc-per-node 2 -m irno_graph refine ...
+    """
     from irno_graph.experiments.answers import refine_file
     from irno_graph.experiments.evaluation import load_model
     from irno_graph.mesh import read_mesh
     from irno_graph.refine import Status
+    from irno_graph.refine.ranks import launched_ranks, own_device
 
-    network = load_model(model, device)
-    with stage(f"Refining the answers in {field}") as progress:
-        found = refine_file(
-            network,
-            read_mesh(mesh),
-            field,
-            out,
-            steps=steps,
-            tolerance=tolerance,
-            batch=batch,
-            parts=parts,
-            progress=progress,
-        )
+    network = load_model(model, own_device(device))
+    with launched_ranks(next(network.parameters()).device) as group:
+        console.quiet = group is not None and group.rank() > 0
+        with stage(f"Refining the answers in {field}") as progress:
+            found = refine_file(
+                network,
+                read_mesh(mesh),
+                field,
+                out,
+                steps=steps,
+                tolerance=tolerance,
+                batch=batch,
+                parts=parts,
+                group=group,
+                progress=progress,
+            )
     for code in sorted(set(found.status.tolist())):
         count = int((found.status == code).sum())
         console.print(f"{count} of {len(found.status)} samples: {Status(code).sentence}.")

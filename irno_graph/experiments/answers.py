@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -30,6 +30,9 @@ from irno_graph.mesh import Mesh, write_mesh
 from irno_graph.mesh.formats import format_of
 from irno_graph.metrics import relative_l2
 from irno_graph.refine import IRNO, PartitionedIRNO, Refinement, with_answers
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def refine_file(
     tolerance: float | None = None,
     batch: int = 8,
     parts: int | None = None,
+    group: ProcessGroup | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refined:
     """Refine the answers in a file, `batch` samples at a time, and write them.
@@ -72,7 +76,8 @@ def refine_file(
         steps: refinement steps; None is the model's own number.
         tolerance: see `IRNO`.
         batch: samples in memory.
-        parts: refine the mesh in so many, see `refine.PartitionedIRNO`; None as a whole.
+        parts: refine the mesh in so many, see `refine.PartitionedIRNO`; None as a whole, or in one for each rank.
+        group: processes that all call this function and share the parts; the first one writes the file.
         progress: called as progress(done, total) after every batch.
 
     Raises:
@@ -80,8 +85,9 @@ def refine_file(
     """
     if batch < 1:
         raise ValueError(f"`batch` should be at least 1, got {batch}: raise it.")
-    if parts is not None:
-        model = PartitionedIRNO(model, parts)
+    if parts is not None or group is not None:
+        model = PartitionedIRNO(model, parts or group.size(), group=group)  # type: ignore[union-attr]
+    writes = group is None or group.rank() == 0
     target, device = Path(out), next(model.parameters()).device
     graph = Graph.from_mesh(mesh).to(device)
     with opened_answers(field) as arrays:
@@ -89,7 +95,7 @@ def refine_file(
         count = shape[0] if len(shape) == 3 else 1
         _check_target(target, count)
         taken, status, errors = [], [], []
-        with _writer(target, mesh, shape) as write:
+        with _writer(target, mesh, shape) if writes else nullcontext(_nothing) as write:
             for first in range(0, count, batch):
                 part = slice(first, min(first + batch, count)) if len(shape) == 3 else ...
                 own = {name: tensor_of(arrays[name], part).to(device) for name in FIELDS if name in arrays}
@@ -133,6 +139,10 @@ def _check_target(target: Path, count: int) -> None:
             f"`out` should end in {', '.join(ARRAYS + STORES)}, or, for one sample, be a mesh file, got "
             f"'{target.name}' for {count} samples."
         )
+
+
+def _nothing(part: Any, own: Arrays) -> None:
+    """What a rank that does not write does with its results: they are those of the first one."""
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 import torch
 from flow_sources import MESH, flows
 
-from irno_graph import IRNO, Graph
+from irno_graph import IRNO, EigenBasis, Graph
 from irno_graph.bases import Callable
 from irno_graph.correctors import MessagePassing
 from irno_graph.data.sets import FieldStatistics
@@ -63,3 +63,21 @@ def test_a_model_without_moments_is_refused() -> None:
     model = IRNO(Callable(lambda x, graph: x), MessagePassing(4, 4, hidden=8, layers=1))
     with pytest.raises(ValueError, match="`model` should have a scaling"):
         LastStates.of_model(model, GRAPH)
+
+
+@pytest.mark.parametrize("octave", [0, 1, 2, 3])
+def test_a_mode_lies_in_the_octave_of_its_frequency(octave):
+    edges = [0.0, *report_of(slice(0, 3))["frequencies"]]
+    assert [edge / edges[-1] for edge in edges] == pytest.approx([0, 1 / 8, 1 / 4, 1 / 2, 1])
+    basis = EigenBasis.compute(GRAPH, GRAPH.num_nodes - 2)
+    frequency, middle = basis.eigenvalues.sqrt(), (edges[octave] + edges[octave + 1]) / 2
+    number = int((frequency[1:] - middle).abs().argmin()) + 1
+    assert edges[octave] < frequency[number] < edges[octave + 1]
+    mode = basis.vectors[:, number].to(TRUTH).unsqueeze(-1)
+    look = LastStates(GRAPH, KNOWN)
+    truth = KNOWN.mean.to(TRUTH) + 0.1 * mode.expand(1, 1, -1, len(CHANNELS)) / mode.abs().max()
+    look("base", truth + 0.5 * (truth - KNOWN.mean.to(TRUTH)), truth)
+    found = look.to_json()
+    for group, shares in found["share"].items():
+        assert shares[octave] > 0.85, group
+        assert found["rollouts"]["base"]["bands"][group][octave] == pytest.approx(0.5, rel=1e-3)
