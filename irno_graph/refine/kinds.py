@@ -19,7 +19,8 @@ from irno_graph.correctors import (
     ResNet,
     UNet,
 )
-from irno_graph.refine.guard import Guard
+from irno_graph.refine.guard import FEATURES, Guard
+from irno_graph.refine.limits import StorageError, check_settings
 from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic
 from irno_graph.refine.solvers import Aitken, Anderson
 
@@ -47,10 +48,6 @@ CHOICES: dict[str, Any] = {
 }
 
 
-class StorageError(ValueError):
-    """A file that is not a model of this library, or a damaged one."""
-
-
 def is_own(base: nn.Module) -> bool:
     """Whether a base is the user's, or holds a module or function of the user's."""
     return is_own(base.base) if _is_of(WRAPPERS, base) else not _is_of(KINDS, base)  # type: ignore[arg-type]
@@ -73,12 +70,19 @@ def described(module: nn.Module) -> dict[str, Any]:
 
 
 def built(entry: dict[str, Any], path: Path) -> nn.Module:
-    """What `described` described, with weights yet to come."""
-    if entry["kind"] in WRAPPERS:
-        return WRAPPERS[entry["kind"]].from_config(entry["config"], built(entry["base"], path))
-    if entry["kind"] not in KINDS:
-        raise StorageError(f"`{path}` holds a {entry['kind']!r}, known kinds are {sorted(KINDS)}.")
-    return KINDS[entry["kind"]].from_config(entry["config"])
+    """What `described` described, with weights yet to come.
+
+    Raises:
+        StorageError: for a kind that is not known or settings of other types than its own.
+    """
+    name = entry["kind"]
+    kind = WRAPPERS.get(name) or KINDS.get(name)
+    if kind is None:
+        raise StorageError(f"`{path}` holds a {name!r:.60}, known kinds are {sorted({*KINDS, *WRAPPERS})}.")
+    check_settings(kind, entry["config"])
+    if name in WRAPPERS:
+        return kind.from_config(entry["config"], built(entry["base"], path))
+    return kind.from_config(entry["config"])
 
 
 def _kind(module: nn.Module) -> str:
@@ -104,15 +108,20 @@ def chosen(entry: Any) -> Any:
     """What `choice` described."""
     if not isinstance(entry, dict):
         return entry
-    settings = {name: chosen(value) for name, value in entry.items() if name != "kind"}
-    return CHOICES[entry["kind"]](**settings)
+    settings = {name: value for name, value in entry.items() if name != "kind"}
+    check_settings(CHOICES[entry["kind"]], settings)
+    return CHOICES[entry["kind"]](**{name: chosen(value) for name, value in settings.items()})
 
 
 def guard_of(entry: dict[str, Any] | None) -> Guard | None:
     """A guard from its settings in JSON form."""
     if entry is None:
         return None
+    check_settings(Guard, entry)
     settings: dict[str, Any] = {
         name: tuple(part) if isinstance(part, list) else part for name, part in entry.items()
     }
+    sizes = {name: len(part) for name, part in settings.items() if isinstance(part, tuple)}
+    if set(sizes.values()) != {len(FEATURES)}:
+        raise StorageError(f"a guard has {len(FEATURES)} features, got {sizes}")
     return Guard(**settings)

@@ -7,31 +7,38 @@ import json
 import math
 import os
 from collections.abc import Callable as Function
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from irno_graph.files import MissingFileError, atomic_path, existing_file
 from irno_graph.graph import Graph
 from irno_graph.refine.given import Given, LeftOut
-from irno_graph.refine.hashes import tensors_hash, weights_hash
+from irno_graph.refine.hashes import SEAL, description_hash, tensors_hash, weights_hash
 from irno_graph.refine.irno import IRNO
-from irno_graph.refine.kinds import StorageError, built, choice, chosen, described, guard_of, is_own
+from irno_graph.refine.kinds import built, choice, chosen, described, guard_of, is_own
+from irno_graph.refine.limits import StorageError, Within, difference
+from irno_graph.refine.origin import commit, versions
 from irno_graph.refine.scaling import Scaling
 
-FORMAT = 1
+FORMAT = 2
+UNSEALED = 1  # the format before: nothing but the weights had a hash
 HEADER = "irno_graph"
 OWN = "own"  # in place of a base's kind: the user's, not in the file
 SHIPPED = Path(__file__).parents[1] / "models"
+ASIDE = ("format", "versions", "commit", "about", "weights_hash", SEAL)  # not of the model itself
+UNITS = ("input_mean", "input_std", "mean", "std", "error")  # of a scaling
 
 
 def save(model: nn.Module, path: str | os.PathLike[str], *, about: dict[str, Any] | None = None) -> Path:
     """Write `model` to `path` (suffix .safetensors), atomically.
+
+    Beside the weights the file says what they are of: kinds and sizes, alpha, steps, the units that the corrector
+    works in, versions and the git commit of the code, and hashes of the base, of all weights and of all that it says.
 
     A base that is not the library's own, a function, your module, or a `GridBase` around it, stays out of the file, as
     do its weights: the file has their hash, and `load(path, base=...)` takes the base from you.
@@ -39,25 +46,27 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, about: dict[str, Any
     Args:
         model: an `IRNO`, or a base or corrector alone, of this library's kinds, since loading builds them anew.
         path: of the file.
-        about: anything JSON can hold: training config, seeds, commit, figures.
+        about: anything JSON can hold: training config, seeds, data, figures.
 
     Raises:
-        ValueError: if a corrector, schedule, solver, or a base alone is of a kind that cannot be described.
+        ValueError: if a corrector, schedule, solver, or a base alone is of a kind that cannot be described, or JSON
+            cannot hold `about`.
     """
+    tensors = model.state_dict()
     description = {
         "format": FORMAT,
-        **(_described_refinement(model) if isinstance(model, IRNO) else {"module": described(model)}),
-        "versions": {name: metadata.version(name) for name in ("irno-graph", "torch", "torch-geometric")},
+        **_described(model),
+        "versions": versions(),
+        "commit": commit(),
         "about": about or {},
     }
-    tensors = model.state_dict()
     if OWN in description.get("base", {}):
         tensors = {name: value for name, value in tensors.items() if not name.startswith("base.")}
     description["weights_hash"] = tensors_hash(tensors)
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    target = Path(path)
+    target, text = Path(path), _sealed(description)
     with atomic_path(target) as temporary:
-        save_file(stored, temporary, metadata={HEADER: json.dumps(description)})
+        save_file(stored, temporary, metadata={HEADER: text})
     return target
 
 
@@ -66,7 +75,8 @@ def load(
 ) -> Any:
     """Read what `save` wrote, or a shipped model by its name (`ig.load("ce-gauss-small")`), on the CPU.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed, and no more memory is taken than a model of the file's size needs. Its hashes tell
+    damage and changes by mistake; they are no signature: whoever wants to can write another model with its own hashes.
 
     Args:
         path_or_name: of the file.
@@ -80,15 +90,20 @@ def load(
     path = locate(path_or_name)
     description, tensors = _read(path)
     try:
-        model = _model(description, path)
+        with Within(tensors, description):
+            model = _model(description, path)
         _cast(model, next(value.dtype for value in tensors.values() if value.is_floating_point()))
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError, StopIteration) as error:
+        found = json.loads(json.dumps(_described(model)))
+    except ImportError:  # of an extra that its kinds need
+        raise
+    except Exception as error:  # whatever constructors meet in settings that are not their own
         raise StorageError(f"`{path}` does not describe a model of this version: {error}") from error
-    if weights_hash(model) != description.get("weights_hash"):
-        raise StorageError(
-            f"the weights in `{path}` do not have the hash they were saved with: fetch it again."
-        )
+    if weights_hash(model) != description["weights_hash"]:
+        raise StorageError(f"`{path}` describes a model with other types of numbers: fetch it again.")
+    said = {name: value for name, value in description.items() if name not in ASIDE}
+    if where := difference(said, found):
+        raise StorageError(f"`{path}` says of `{where}` what its model is not: fetch it again.")
     if base is not None:
         _put(base, model, path)
     return model.eval()
@@ -99,12 +114,14 @@ def _model(description: dict[str, Any], path: Path) -> nn.Module:
     if "module" in description:
         return built(description["module"], path)
     scaling, own = description["scaling"], description["base"].get(OWN)
+    if type(description["steps"]) is not int:
+        raise StorageError(f"`steps` should be a whole number, got {description['steps']!r:.60}")
     return IRNO(
         built(description["base"], path) if own is None else LeftOut(str(own), description["base_hash"]),
         built(description["corrector"], path),
         alpha=chosen(description["alpha"]),
         steps=description["steps"],
-        scaling=None if scaling is None else Scaling.identity(**scaling),
+        scaling=None if scaling is None else Scaling.identity(scaling["in_channels"], scaling["channels"]),
         solver=chosen(description.get("solver")),
         guard=guard_of(description.get("guard")),
     )
@@ -141,33 +158,73 @@ def describe(path_or_name: str | os.PathLike[str]) -> dict[str, Any]:
 
 def locate(path_or_name: str | os.PathLike[str]) -> Path:
     """The file of a path or of a shipped model's name."""
-    shipped = SHIPPED / f"{path_or_name}.safetensors"
-    if Path(path_or_name).suffix == "" and shipped.is_file():
-        return shipped
     try:
+        shipped = SHIPPED / f"{path_or_name}.safetensors"
+        if Path(path_or_name).suffix == "" and shipped.is_file():
+            return shipped
         return existing_file(path_or_name)
     except MissingFileError as error:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
         raise MissingFileError(f"{error} Shipped models: {names}.") from error
+    except OSError as error:
+        raise StorageError(f"`{path_or_name}` should be a model file, got: {error}") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description and the tensors, both as they were saved."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
+            description = _opened((file.metadata() or {}).get(HEADER), path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header is None:
-            raise StorageError(
-                f"`{path}` is a safetensors file of something else: it has no `{HEADER}` entry."
-            )
-        description = json.loads(header)
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        found = tensors_hash(tensors)
+    except StorageError:
+        raise
+    except Exception as error:  # whatever a reader meets in a damaged or foreign file
         raise StorageError(f"`{path}` should be a model written by irno_graph.save, got: {error}") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
+    if found != description.get("weights_hash"):
+        raise StorageError(
+            f"the weights in `{path}` do not have the hash they were saved with: fetch it again."
+        )
+    return description, tensors
+
+
+def _opened(text: str | None, path: Path) -> dict[str, Any]:
+    """The description in a header, if it is as it was sealed."""
+    if text is None:
+        raise StorageError(f"`{path}` is a safetensors file of something else: it has no `{HEADER}` entry.")
+    description = json.loads(text, object_pairs_hook=_distinct)
+    form = description.get("format") if isinstance(description, dict) else None
+    if type(form) is not int or form not in (UNSEALED, FORMAT):
         raise StorageError(
             f"`{path}` should have format {FORMAT}, got {description!r:.80}: use a matching version."
         )
-    return description, tensors
+    sealed = description_hash(description) if form == FORMAT else None
+    if description.get(SEAL) != sealed:
+        raise StorageError(
+            f"what `{path}` says of its model does not have the hash it was saved with: fetch it again."
+        )
+    return description
+
+
+def _sealed(description: dict[str, Any]) -> str:
+    """Its JSON, with the hash of all that it says, the hash of the weights within."""
+    try:
+        plain = json.loads(json.dumps(description))
+    except (TypeError, ValueError) as error:
+        raise StorageError(f"`about` should be what JSON can hold: {error}.") from error
+    return json.dumps(plain | {SEAL: description_hash(plain)})
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a name that is there twice among {sorted(found)}")
+    return found
+
+
+def _described(model: nn.Module) -> dict[str, Any]:
+    """Kinds, settings and units."""
+    return _described_refinement(model) if isinstance(model, IRNO) else {"module": described(model)}
 
 
 def _described_refinement(model: IRNO) -> dict[str, Any]:
@@ -190,10 +247,13 @@ def _described_refinement(model: IRNO) -> dict[str, Any]:
         "corrector": described(model.corrector),
         "alpha": model.alpha if model.schedule is None else choice(model.schedule),
         "steps": model.steps,
-        "scaling": None
-        if scaling is None
-        else {"in_channels": len(scaling.input_mean), "channels": len(scaling.mean)},
+        "scaling": None if scaling is None else _units(scaling),
         "base_hash": base_hash,
         **({} if model.solver is None else {"solver": choice(model.solver)}),
         **({} if model.guard is None else {"guard": dataclasses.asdict(model.guard)}),
     }
+
+
+def _units(scaling: Scaling) -> dict[str, Any]:
+    values = {name: getattr(scaling, name).tolist() for name in UNITS}
+    return {"in_channels": len(values["input_mean"]), "channels": len(values["mean"]), **values}
