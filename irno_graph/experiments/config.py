@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from yaml import YAMLError
 from irno_graph.bases.rigno import Stepper
 from irno_graph.data.flows import FLOWS
 from irno_graph.files import existing_file
+from irno_graph.training.options import FitOptions
 
 C = TypeVar("C")
 LOSSES = ("eigenbasis", "chebyshev", "bands")
@@ -61,6 +62,20 @@ class FitConfig:
     epoch_batches: int = 500
     validate_every: int = 2
     compiled: bool = False
+    precision: str = "32"  # or "bf16"; this and what follows: `training.options.FitOptions`
+    accumulate: int = 1  # batches per optimiser step
+    gradient_clip: float = 1.0  # largest norm; 0: none
+    ema: float = 0.0  # decay of averaged weights, which are validated and saved; 0: none
+    patience: int = 0  # validations without a better one that end the run; 0: never
+    keep_best: bool = False  # save the weights with the smallest validation error, not the last ones
+
+    def options(self) -> FitOptions:
+        """Its part that all runs share.
+
+        Raises:
+            ValueError: naming an option whose value is impossible.
+        """
+        return FitOptions(**{own.name: getattr(self, own.name) for own in fields(FitOptions)})
 
 
 @dataclass

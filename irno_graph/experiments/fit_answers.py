@@ -104,7 +104,7 @@ def fit_file(
     )
     model = IRNO(LeftOut("operator"), corrector, alpha=alpha, steps=steps).to(device)
     report(f"training on {len(train.x)} samples: {settings.optimizer_steps} steps, logs in {folder}")
-    found = fit_corrector(model, [train], [held], folder, settings=settings)
+    found = fit_corrector(model, [train], [held], folder, settings=settings, about={"commit": commit()})
     about = {
         "training": asdict(settings),
         "files": {"train": str(field), "valid": str(valid or field)},

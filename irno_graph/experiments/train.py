@@ -23,7 +23,7 @@ from irno_graph.experiments.config import (
     read_config,
 )
 from irno_graph.experiments.evaluation import usable_device
-from irno_graph.experiments.provenance import about
+from irno_graph.experiments.provenance import about, commit
 from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.losses import BandFilterLoss, ChebyshevSpectralLoss, RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
@@ -219,7 +219,7 @@ def _fit_base(
         schedule=_schedule(settings, weight_decay=1e-6),
         draws=config.base.draws,
         lead_times=LeadTimes(config.base.longest_lead, fractional=config.base.fractional),
-        epochs=math.ceil(settings.optimizer_steps / settings.epoch_batches),
+        epochs=math.ceil(settings.optimizer_steps * settings.accumulate / settings.epoch_batches),
         edge_masking=config.base.edge_masking,
         compiled=settings.compiled,
     )
@@ -252,6 +252,8 @@ def _fit_options(settings: FitConfig, device: str) -> dict[str, Any]:
         "epoch_batches": settings.epoch_batches,
         "validate_every": settings.validate_every,
         "device": device,
+        "options": settings.options(),
+        "about": {"commit": commit()},
     }
 
 

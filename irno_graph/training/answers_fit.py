@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
-import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -21,10 +19,13 @@ from irno_graph.refine import IRNO, refine
 from irno_graph.refine.hashes import tensors_hash
 from irno_graph.training.answers import Answers, Batch, answers_scaling, errors_left
 from irno_graph.training.fit import fit
+from irno_graph.training.options import FitOptions, full_precision
 from irno_graph.training.pairs import BatchPlan, Task
+from irno_graph.training.processes import Share
 from irno_graph.training.schedule import Schedule
 
 FIXED_POINT_SHARE = 0.25  # of a batch, whose Phi(x, y) is computed
+BEST = FitOptions(keep_best=True)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class AnswersFit:
         validations: how often the validation error is looked at; the weights with the least one are kept.
         recompute: less memory in training for more time.
         seed: of the order of the samples.
+        options: precision, clipping, averaged weights and so on; the best weights are always kept.
     """
 
     optimizer_steps: int = 2000
@@ -56,6 +58,7 @@ class AnswersFit:
     validations: int = 20
     recompute: bool = False
     seed: int = 0
+    options: FitOptions = BEST
 
     def __post_init__(self) -> None:
         for name in ("optimizer_steps", "batch_size", "loss_modes", "validations"):
@@ -102,25 +105,29 @@ class AnswersTask(lightning.LightningModule):
         self.loss = settings.criterion()
 
     def training_step(self, task: Task, _: int) -> Tensor:
-        """Loss of one batch."""
-        part = self.train_sets[task.group]
-        terms = self.loss(*self._states(part.rows(task.samples), part.graph))
+        """Loss of one batch, of this process's share of it."""
+        part, share, total = self.train_sets[task.group], Share.own(), len(task.samples)
+        states, y, defect = self._states(part.rows(share.of(task.samples)), part.graph, total)
+        with full_precision(self.device):
+            terms = self.loss(states, y, part.graph, defect)
         self.log_dict({f"loss_{name}": value.detach() for name, value in terms._asdict().items()})
-        return terms.total
+        return share.weight(total) * terms.total
 
-    def _states(self, own: Batch, graph: Graph) -> tuple[Tensor, Tensor, Graph, Tensor | None]:
-        """h_1 ... h_K, y, the graph, and Phi(x, y) of some samples, in units of the operator's error."""
-        model = self._held[0]
+    def _states(self, own: Batch, graph: Graph, total: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """h_1 ... h_K, y, Phi(x, y) of this process's samples of `total`, in units of the operator's error."""
+        model, share = self._held[0], Share.own()
         assert model.scaling is not None
         phi, unit = model.correction(own.x, graph, **own.times), model.scaling.error
         recompute = self.settings.recompute
         out = refine(phi, own.h, graph, steps=model.steps, alpha=model.alpha, recompute=recompute)
+        some = math.ceil(FIXED_POINT_SHARE * total)
+        few = share.count(some)
         defect = None
-        if self.settings.beta_fp:
-            some = math.ceil(FIXED_POINT_SHARE * len(own.x))
-            times = {name: value[:some] for name, value in own.times.items()}
-            defect = model.phi(own.x[:some], own.y[:some], graph, **times) / unit
-        return out.states[1:] / unit, own.y / unit, graph, defect
+        if self.settings.beta_fp and few:
+            times = {name: value[:few] for name, value in own.times.items()}
+            defect = model.phi(own.x[:few], own.y[:few], graph, **times) / unit
+            defect = defect * math.sqrt(share.weight(some) / share.weight(total))
+        return out.states[1:] / unit, own.y / unit, defect
 
     def on_validation_epoch_start(self) -> None:
         """Log what is left of the answers' error."""
@@ -143,6 +150,7 @@ def fit_corrector(
     folder: str | os.PathLike[str],
     *,
     settings: AnswersFit | None = None,
+    about: dict[str, Any] | None = None,
 ) -> Fitted:
     """Train a model's corrector on an operator's answers; the weights with the least validation error are kept.
 
@@ -156,6 +164,7 @@ def fit_corrector(
         valid: samples that the weights are chosen by: of other trajectories, if samples are states in time.
         folder: for the checkpoint and logs (CSV, TensorBoard).
         settings: see `AnswersFit`.
+        about: what else the checkpoints say of themselves.
 
     Raises:
         ValueError: if there are no samples, sets differ in channels, the answers have no error, alpha is not constant,
@@ -173,33 +182,27 @@ def fit_corrector(
     lightning.seed_everything(settings.seed, verbose=False)
     task = AnswersTask(model, train, valid, settings)
     plan = BatchPlan([len(part.x) for part in train], settings.batch_size, settings.seed)
-    every = max(1, settings.optimizer_steps // settings.validations // len(plan))
-    best = ModelCheckpoint(
-        Path(folder),
-        filename="best",
-        monitor="valid_left",
-        save_weights_only=True,
-        enable_version_counter=False,
-    )
-    device = str(train[0].graph.pos.device)
+    options = replace(settings.options, keep_best=True)
     fit(
         task,
         plan,
         Path(folder),
         total_steps=settings.optimizer_steps,
         epoch_batches=len(plan),
-        validate_every=every,
-        device=device,
-        callbacks=(best,),
+        validate_every=max(
+            1, settings.optimizer_steps * options.accumulate // settings.validations // len(plan)
+        ),
+        device=str(train[0].graph.pos.device),
         settings={
             **asdict(settings),
             "alpha": model.alpha,
             "steps": model.steps,
             "samples": _digest([*train, *valid]),
         },
+        options=options,
+        monitor="valid_left",
+        about=about,
     )
-    weights = torch.load(best.best_model_path, map_location=device, weights_only=True)
-    task.load_state_dict(weights["state_dict"])
     left = errors_left(model.eval(), valid)
     model.steps = min(range(1, len(left)), key=left.__getitem__)
     return Fitted(left, model.steps)

@@ -16,7 +16,9 @@ from irno_graph.bases.rigno.boxed import graph_domain
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
 from irno_graph.training.lead_times import LeadTimes, pairs_within, part_of_the_way
+from irno_graph.training.options import full_precision
 from irno_graph.training.pairs import BatchPlan, Task, TrajectorySet, square_symmetries, turned_fields
+from irno_graph.training.processes import Share
 from irno_graph.training.schedule import Schedule
 
 
@@ -74,7 +76,23 @@ class BaseTask(lightning.LightningModule):
         return [part.pairs(self.longest) for part in self.train_sets]
 
     def training_step(self, task: Task, _: int) -> Tensor:
-        """Loss of one batch."""
+        """Loss of one batch, of this process's share of it."""
+        share, chance = Share.own(), torch.Generator().manual_seed(task.seed)
+        with full_precision(self.device):
+            x, y, time, tau, regional = self.drawn(task)
+        if self.lead_times.is_fractional(self.epoch, self.epochs):
+            masked = regional.thinned(self.edge_masking, chance)
+            x, time, tau = part_of_the_way(self.base, x, masked, time, tau, chance)
+        x, y, time, tau = (share.of(own) for own in (x, y, time, tau))
+        regional = regional.thinned(self.edge_masking, chance)
+        answer = self.answer(x, regional, time=time, lead_time=tau).to(x.dtype)
+        with full_precision(self.device):
+            loss = self.base.loss(answer, x, y, tau)
+        self.log("loss", loss.detach())
+        return share.weight(len(task.samples)) * loss
+
+    def drawn(self, task: Task) -> tuple[Tensor, Tensor, Tensor, Tensor, RegionalGraph]:
+        """x and y `[batch, nodes, channels]`, times and lead times `[batch]`, turned, and the turned regional graph."""
         part = self.train_sets[task.group]
         x, y, start, lead = pair_batch(part, task.samples, self.longest)
         generator = np.random.default_rng(task.seed)
@@ -84,15 +102,7 @@ class BaseTask(lightning.LightningModule):
         regional = draws[generator.integers(len(draws))].to(self.device).moved(matrix, shift)
         x, y = (turned_fields(field.to(self.device), matrix, self.vector) for field in (x, y))
         time, tau = (self.base.lead_time * number.to(self.device, x.dtype) for number in (start, lead))
-        chance = torch.Generator().manual_seed(task.seed)
-        if self.lead_times.is_fractional(self.epoch, self.epochs):
-            masked = regional.thinned(self.edge_masking, chance)
-            x, time, tau = part_of_the_way(self.base, x, masked, time, tau, chance)
-        regional = regional.thinned(self.edge_masking, chance)
-        answer = self.answer(x, regional, time=time, lead_time=tau)
-        loss = self.base.loss(answer, x, y, tau)
-        self.log("loss", loss)
-        return loss
+        return x, y, time, tau, regional
 
     def on_validation_epoch_start(self) -> None:
         """Log errors on the validation sets: after one step from the truth, and rolled out."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing
 from irno_graph.data import Moments
 from irno_graph.losses import RefinementLoss
 from irno_graph.refine import IRNO, Scaling, Space
 from irno_graph.training.base_task import validation_errors
+from irno_graph.training.options import full_precision
 from irno_graph.training.pairs import (
     BatchPlan,
     Task,
@@ -25,6 +26,7 @@ from irno_graph.training.pairs import (
     turned_fields,
     turned_graph,
 )
+from irno_graph.training.processes import Share
 from irno_graph.training.schedule import Schedule
 from irno_graph.training.unrolling import Unrolling
 
@@ -163,52 +165,75 @@ class CorrectorTask(lightning.LightningModule):
         ]
         return Samples(*(torch.stack(field).to(self.device) for field in picked))
 
+    def drawn(self, task: Task) -> Samples:
+        """What the loss of `task` is of: its samples, turned by a random symmetry of the square."""
+        matrix = square_symmetries()[self._turn(task)].to(self.device)
+        return Samples(*(turned_fields(field, matrix, self.vector) for field in self.batch(task)))
+
+    @staticmethod
+    def _turn(task: Task) -> int:
+        return int(np.random.default_rng(task.seed).integers(8))
+
     def training_step(self, task: Task, _: int) -> Tensor:
-        """Loss of one batch, turned by a random symmetry of the square."""
+        """Loss of one batch, of this process's share of it."""
+        share, total = Share.own(), len(task.samples)
         scaling = self.model.scaling
         assert scaling is not None
-        generator = np.random.default_rng(task.seed)
-        turn = generator.integers(8)
-        matrix = square_symmetries()[turn].to(self.device)
-        geometry = self.corrector.geometry(self.turned[task.group][turn])
-        x, h0, y = (turned_fields(field, matrix, self.vector) for field in self.batch(task))
         unit = scaling.error / scaling.std
-        x, h, y = scaling.input(x), scaling.state(h0), scaling.state(y)
+        with full_precision(self.device):
+            x, h0, y = self.drawn(task._replace(samples=share.of(task.samples)))
+            x, h, y = scaling.input(x), scaling.state(h0), scaling.state(y)
         start = (h - y) / unit
-        defect = penalty = None
-        given = self.corrector.given(x, geometry)
-        if self.global_step < self.unrolling.single_steps:
-            h = h + self._way(len(h), generator).to(h) * (y - h)
-            states = [(h + unit * self.compute(h, given, geometry)) / unit]
-        else:
-            alpha = self.model.alpha
-            # a compiled function cannot be pulled back through twice
-            compute = self.corrector.compute if self.unrolling.implicit else self.compute
-            reached = self.unrolling.states(
-                lambda h: h + alpha * unit * compute(h, given, geometry), h, self.model.steps
-            )
-            states = [state / unit for state in reached]
-            some = math.ceil(FIXED_POINT_SHARE * len(x))
-            few = given.of(some)
-            defect = self.compute(y[:some], few, geometry)
-            penalty = self.unrolling.penalty(
-                lambda h: unit * self.corrector.compute(h, few, geometry),
-                y[:some],
-                Space.of(self.train_sets[task.group].graph, torch.ones_like(unit)),
-                alpha,
-                torch.Generator(self.device).manual_seed(task.seed),
-            )
+        states, defect, penalty = self._states(task, x, h, y, unit)
         weight = start.square().mean(dim=(1, 2), keepdim=True).rsqrt().clamp(max=LARGEST_WEIGHT)
-        terms = self.loss(
-            weight * torch.stack(states), weight * y / unit, self.train_sets[task.group].graph, defect
-        )
+        with full_precision(self.device):
+            terms = self.loss(
+                weight * torch.stack(states), weight * y / unit, self.train_sets[task.group].graph, defect
+            )
         self.log_dict({f"loss_{name}": value.detach() for name, value in terms._asdict().items()})
         left = (states[-1] - y / unit).detach().square().mean()
         self.log("squared_error_left", left / start.square().mean())
+        loss = share.weight(total) * terms.total
         if penalty is None:
-            return terms.total
+            return loss
         self.log("loss_jacobian", penalty.detach())
-        return terms.total + penalty
+        return loss + penalty
+
+    def _states(
+        self, task: Task, x: Tensor, h: Tensor, y: Tensor, unit: Tensor
+    ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+        """The states whose loss is taken, in units of the base's error, Phi(x, y), and penalties on the Jacobian."""
+        share, total = Share.own(), len(task.samples)
+        generator = np.random.default_rng(task.seed)
+        geometry = self.corrector.geometry(self.turned[task.group][generator.integers(8)])
+        given = self.corrector.given(x, geometry)
+        if self.global_step < self.unrolling.single_steps:
+            h = h + share.of(self._way(total, generator)).to(h) * (y - h)
+            return [(h + unit * self.compute(h, given, geometry)) / unit], None, None
+        alpha = self.model.alpha
+        # a compiled function cannot be pulled back through twice
+        compute = self.corrector.compute if self.unrolling.implicit else self.compute
+        reached = self.unrolling.states(
+            lambda h: h + alpha * unit * compute(h, given, geometry), h, self.model.steps
+        )
+        states = [state / unit for state in reached]
+        some = math.ceil(FIXED_POINT_SHARE * total)
+        few = share.count(some)
+        if not few:
+            return states, None, None
+        start = given.of(few)
+        defect = self.compute(y[:few], start, geometry).to(y.dtype)
+        truth = y.new_zeros(some, *y.shape[1:])
+        truth[share.rank :: share.size] = y[:few]
+        penalty = self.unrolling.penalty(
+            lambda h: unit * self.corrector.compute(h, start, geometry),
+            truth,
+            Space.of(self.train_sets[task.group].graph, torch.ones_like(unit)),
+            alpha,
+            torch.Generator(self.device).manual_seed(task.seed),
+            share,
+        )
+        return states, defect * math.sqrt(share.weight(some) / share.weight(total)), penalty
 
     @staticmethod
     def _way(samples: int, generator: np.random.Generator) -> Tensor:
@@ -235,17 +260,40 @@ class CorrectorTask(lightning.LightningModule):
 class Refresh(lightning.Callback):
     """Refresh the samples from the model's own rollouts every `every` epochs, and plan the next epoch's batches.
 
-    A resumed run draws them anew, with the weights it resumes from.
+    Checkpoints have the corrector's weights of the last refresh: a resumed run draws the same samples with them.
     """
 
     def __init__(self, plan: BatchPlan, every: int, trajectories: int, seed: int) -> None:
         self.plan, self.every, self.trajectories, self.seed = plan, every, trajectories, seed
+        self.epoch = -1
+        self.weights: dict[str, Tensor] = {}
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Refresh where due."""
         assert isinstance(module, CorrectorTask)
         epoch = trainer.current_epoch
-        if epoch >= self.every and (epoch % self.every == 0 or not module.refined):
-            module.refresh(self.trajectories, self.seed + epoch)
-            module.train()
+        if epoch >= self.every and epoch % self.every == 0:
+            self.epoch, self.weights = epoch, _copied(module.corrector)
+            self._refresh(module)
+        elif self.epoch >= 0 and not module.refined:
+            now = _copied(module.corrector)
+            module.corrector.load_state_dict(self.weights)
+            self._refresh(module)
+            module.corrector.load_state_dict(now)
         self.plan.sizes = module.sizes()
+
+    def _refresh(self, module: CorrectorTask) -> None:
+        module.refresh(self.trajectories, self.seed + self.epoch)
+        module.train()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and weights of the last refresh."""
+        return {"epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Of `state_dict`."""
+        self.epoch, self.weights = state["epoch"], state["weights"]
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: own.detach().clone() for name, own in module.state_dict().items()}

@@ -13,12 +13,19 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from irno_graph.files import atomic_path
+from irno_graph.training.checkpoints import SafeCheckpoints
+from irno_graph.training.keeping import Average, Best, Last, RandomStates
+from irno_graph.training.options import PRECISIONS, FitOptions
 from irno_graph.training.pairs import BatchPlan
+from irno_graph.training.processes import first_process_first, local_size, rank_and_size
+
+PLAIN = FitOptions()
 
 
 class PlanEpoch(Callback):
@@ -32,6 +39,22 @@ class PlanEpoch(Callback):
         self.plan.set_epoch(trainer.current_epoch)
 
 
+class StopAfter(Callback):
+    """End the run after so many optimiser steps, in the middle of an epoch without a validation.
+
+    Lightning's `max_steps` makes a run that goes on from the end of an epoch count that epoch twice.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Stop where due."""
+        if trainer.global_step >= self.steps and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            trainer.limit_val_batches = 0
+            trainer.should_stop = True
+
+
 def fit(
     task: lightning.LightningModule,
     plan: BatchPlan,
@@ -43,49 +66,105 @@ def fit(
     device: str = "cpu",
     callbacks: tuple[Callback, ...] = (),
     settings: dict[str, Any] | None = None,
+    options: FitOptions = PLAIN,
+    monitor: str = "valid_rollout",
+    about: dict[str, Any] | None = None,
 ) -> None:
     """Train `task` for `total_steps` optimiser steps, from `folder`/last.ckpt on where there is one.
 
     Writes csv/version_N/metrics.csv (one more N for each resume) and TensorBoard events to `folder`, and last.ckpt
-    after each validation, every `validate_every` epochs of `epoch_batches` batches or all of `plan`.
+    (`training.checkpoints`) after each validation, every `validate_every` epochs of `epoch_batches` batches or all of
+    `plan`, at the end, and at other ends of epochs once a minute. A run that was cut off ends with the weights of one
+    that was not, bit by bit.
+
+    Where `torchrun` started several processes (`processes.join_processes`), the task's steps see parts of the batches.
+
+    Args:
+        task: logs `monitor` in validation.
+        plan: of the batches.
+        folder: for logs and checkpoints.
+        total_steps: of the optimiser.
+        epoch_batches: length of an epoch at most.
+        validate_every: epochs.
+        device: "cpu" or "cuda".
+        callbacks: run before those that plan the epoch and keep things.
+        settings: all that decides the result, as JSON has it.
+        options: see `FitOptions`.
+        monitor: the validation error that `patience` and `keep_best` look at.
+        about: what else the checkpoints say of themselves.
 
     Raises:
-        ValueError: if `folder` holds a run that was started with other `settings`.
+        ValueError: if `folder` holds a run that was started with other `settings`, a checkpoint there is damaged, or
+            an epoch has fewer batches than are accumulated.
     """
-    last = folder / "last.ckpt"
-    _same_settings(folder, settings or {})
-    index = torch.device(device).index
+    batches = min(epoch_batches, len(plan)) // options.accumulate * options.accumulate
+    if batches < 1:
+        raise ValueError(
+            f"`accumulate` should be at most the batches of an epoch, got {options.accumulate} for "
+            f"{min(epoch_batches, len(plan))}: lower it, or the batch size."
+        )
+    with first_process_first() as first:
+        if first:
+            _same_settings(folder, settings or {})
+            _sweep(folder)
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    keeper = Best(best if options.keep_best else None, monitor, options.patience)
+    average = Average(options.ema)
+    keeping: list[Callback] = [PlanEpoch(plan), StopAfter(total_steps), RichProgressBar(refresh_rate=10)]
+    keeping += [keeper] if options.keep_best or options.patience else []
+    keeping += [average] if options.ema else []
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = lightning.Trainer(
-        max_steps=total_steps,
-        accelerator="gpu" if device.startswith("cuda") else "cpu",
-        devices=1 if index is None else [index],
-        max_epochs=math.ceil(total_steps / min(epoch_batches, len(plan))),
+        max_epochs=math.ceil(total_steps * options.accumulate / batches),
+        **_machines(device),
         logger=[
             CSVLogger(folder, name="csv", flush_logs_every_n_steps=50),
             TensorBoardLogger(folder, name="", version="tensorboard"),
         ],
-        callbacks=[
-            *callbacks,
-            PlanEpoch(plan),
-            RichProgressBar(refresh_rate=10),
-            ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
-        ],
-        gradient_clip_val=1.0,
-        limit_train_batches=epoch_batches,
+        callbacks=[RandomStates(), *callbacks, *keeping, Last(last)],
+        plugins=[SafeCheckpoints({"settings": settings, **(about or {})})],
+        precision=PRECISIONS[options.precision],
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.gradient_clip or None,
+        limit_train_batches=batches,
         check_val_every_n_epoch=validate_every,
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         enable_model_summary=False,
     )
+    # generators of their own: a loader draws a number from the global one each time that it starts
+    train, valid = (
+        DataLoader(own, batch_size=None, generator=torch.Generator()) for own in (plan, _OneItem())
+    )
     with quiet():
         trainer.fit(
             task,
-            train_dataloaders=DataLoader(plan, batch_size=None),
-            val_dataloaders=DataLoader(_OneItem(), batch_size=None),
+            train_dataloaders=train,
+            val_dataloaders=valid,
             ckpt_path=str(last) if last.is_file() else None,
             weights_only=True,
         )
+    if options.keep_best:
+        keeper.take(task)
+    elif options.ema:
+        average.take(task)
+
+
+def _machines(device: str) -> dict[str, Any]:
+    """The trainer's arguments about devices and processes."""
+    gpu, index, size = device.startswith("cuda"), torch.device(device).index, rank_and_size()[1]
+    if size == 1:
+        return {"accelerator": "gpu" if gpu else "cpu", "devices": 1 if index is None else [index]}
+    return {
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": local_size(),
+        "num_nodes": size // local_size(),
+        "strategy": DDPStrategy(
+            process_group_backend="nccl" if gpu else "gloo",
+            broadcast_buffers=False,
+        ),
+        "use_distributed_sampler": False,
+    }
 
 
 @contextmanager
@@ -114,6 +193,13 @@ def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
         )
     with atomic_path(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the halves of files that a process that was killed left."""
+    for pattern in (".last-*.ckpt", ".best-*.ckpt", ".settings-*.json"):
+        for half in folder.glob(pattern):
+            half.unlink(missing_ok=True)
 
 
 class _OneItem(torch.utils.data.Dataset[int]):

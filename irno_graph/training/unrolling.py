@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from irno_graph.refine import Space, implicit_limit, jacobian_penalty, norm_penalty
+from irno_graph.training.processes import WHOLE, Share
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,17 @@ class Unrolling:
         space: Space,
         alpha: float,
         generator: torch.Generator,
+        share: Share = WHOLE,
     ) -> Tensor | None:
-        """The weighted penalties on the Jacobian at h, mean over the samples; None if there is no weight."""
+        """The weighted penalties on the Jacobian at h, mean over the samples; None if there is no weight.
+
+        With a `share`, h and `phi` are those of all samples, of which `phi` computes only the share, and the mean over
+        all processes is the mean over the samples.
+        """
         total = None
         for beta, penalty in ((self.beta_jacobian, jacobian_penalty), (self.beta_norm, norm_penalty)):
-            if beta > 0:
-                value = beta * penalty(phi, h, space, alpha=alpha, generator=generator).mean()
+            if beta > 0 and share.count(len(h)):
+                each = penalty(share.alone(phi), h, space, alpha=alpha, generator=generator)
+                value = share.weight(len(h)) * beta * share.of(each).mean()
                 total = value if total is None else total + value
         return total

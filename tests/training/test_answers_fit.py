@@ -143,8 +143,8 @@ def test_a_run_that_was_cut_off_ends_as_an_undisturbed_one(sets, tmp_path, monke
     found = fit_corrector(whole, train, valid, tmp_path / "whole", settings=FAST)
     first = answers_fit.fit
 
-    def cut(*arguments, callbacks, **options):
-        first(*arguments, callbacks=(*callbacks, Stop(at)), **options)
+    def cut(*arguments, **options):
+        first(*arguments, callbacks=(Stop(at),), **options)
 
     monkeypatch.setattr(answers_fit, "fit", cut)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
