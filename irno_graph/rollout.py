@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -38,7 +38,30 @@ class Trajectory(NamedTuple):
     status: Tensor
 
 
-@torch.no_grad()
+class Snapshot(NamedTuple):
+    """A rollout after some of its time steps: what came of it, and all that the following ones depend on.
+
+    Attributes:
+        number: time steps taken, 0 at the start.
+        time: of the state, in the problem's unit.
+        state: `[..., nodes, channels]`; NaN where a sample has ended.
+        steps_taken: refinement steps of this time step per sample, `[...]` or `[..., graphs]`; 0 at the start.
+        status: `Status` code of the rollout so far, likewise.
+        last: the state, and the last finite one of a sample that has ended.
+        origin: the state that this time step was predicted from; with `tau_max` the next one may be, too.
+        begun: the number of the snapshot whose `last` is `origin`.
+    """
+
+    number: int
+    time: float
+    state: Tensor
+    steps_taken: Tensor
+    status: Tensor
+    last: Tensor
+    origin: Tensor
+    begun: int
+
+
 def rollout(
     model: nn.Module,
     state: Tensor,
@@ -77,40 +100,121 @@ def rollout(
             `lead_time`, a time is not positive, lead times are asked of a base that does not take them, `fixed`
             does not fit the states, or steps or a tolerance are given for a base alone.
     """
-    check_field(state, graph, None, "state")
+    options: dict[str, Any] = {"steps": steps, "time": time, "lead_time": lead_time, "tau_max": tau_max}
+    options |= {"coefficients": coefficients, "fixed": fixed, "tolerance": tolerance}
+    states, times, steps_taken = [], [], []
+    for snapshot in stream(model, state, graph, time_steps, **options):
+        states.append(snapshot.state)
+        times.append(snapshot.time)
+        steps_taken.append(snapshot.steps_taken)
+    moments = torch.tensor(times, dtype=torch.float64)
+    return Trajectory(torch.stack(states), moments, torch.stack(steps_taken)[1:], snapshot.status)
+
+
+def stream(
+    model: nn.Module,
+    state: Tensor | Snapshot,
+    graph: Graph,
+    time_steps: int | None = None,
+    *,
+    steps: int | None = None,
+    time: float = 0.0,
+    lead_time: float | Sequence[float] | Tensor | np.ndarray | None = None,
+    tau_max: float | None = None,
+    coefficients: Tensor | None = None,
+    fixed: Dirichlet | None = None,
+    tolerance: float | None = None,
+) -> Iterator[Snapshot]:
+    """The snapshots of `rollout` one by one, the start first; none is kept.
+
+    A `Snapshot` as `state` goes on behind it: with the arguments of the call that it came from, or more time steps, the
+    same states follow to the last bit. `time_steps` and `time` count from u_0 all the same.
+
+    Raises:
+        ValueError: as `rollout`, or if the snapshot is of a longer rollout than this.
+    """
+    last = state.last if isinstance(state, Snapshot) else state
+    check_field(last, graph, None, "state")
     if coefficients is not None:
-        _check_coefficients(coefficients, state, graph)
+        _check_coefficients(coefficients, last, graph)
     for name, value in (("steps", steps), ("tolerance", tolerance)):
         if value and not isinstance(model, IRNO):
             raise ValueError(
                 f"`{name}` needs a refined model (IRNO), got a {type(model).__name__} alone: leave it out."
             )
     spans = _spans(model, time_steps, lead_time, tau_max)
+    if isinstance(state, Snapshot) and state.number > len(spans):
+        raise ValueError(
+            f"`state` should be a snapshot of the first {len(spans)} time steps, got one after {state.number}: ask for "
+            "as many at least."
+        )
     own_lead = lead_time is None and tau_max is None  # the model's
-    alive = refined_all = finite_samples(state, graph)
-    outside = torch.zeros_like(alive)
-    states, steps_taken, times = [state], [], [time]
-    current = origin = state
-    for stretch in _plan(spans, time, tau_max):
-        origin = current if stretch.fresh else origin
+    question = _Question(model, graph, steps, tolerance, own_lead, coefficients, fixed)
+    return _snapshots(state, question, _plan(spans, time, tau_max), time)
+
+
+class _Question(NamedTuple):
+    """How the model is asked for the next state."""
+
+    model: nn.Module
+    graph: Graph
+    steps: int | None
+    tolerance: float | None
+    own_lead: bool
+    coefficients: Tensor | None
+    fixed: Dirichlet | None
+
+    def __call__(self, state: Tensor, start: float, end: float, lead: float) -> tuple[Tensor, Any, Tensor]:
+        """The next state, and per sample its refinement steps and status; a base takes none."""
+        x = state if self.coefficients is None else _with(state, self.coefficients)
+        times = {"time": start, "lead_time": None if self.own_lead else lead}
+        fixed = None if self.fixed is None else self.fixed.at(end)
+        if isinstance(self.model, IRNO):
+            found = self.model(
+                x, self.graph, steps=self.steps, fixed=fixed, tolerance=self.tolerance, **times
+            )
+            return found.value, found.steps_taken, found.status
+        new = ask(self.model, x, self.graph, **times)
+        none = torch.zeros((), dtype=torch.long, device=new.device)
+        return new if fixed is None else fixed.impose(new), 0, none
+
+
+@torch.no_grad()
+def _snapshots(
+    state: Tensor | Snapshot, question: _Question, plan: Iterator[_Stretch], time: float
+) -> Iterator[Snapshot]:
+    graph = question.graph
+    if isinstance(state, Snapshot):
+        now = state
+    else:
+        done = torch.full_like(finite_samples(state, graph), int(Status.DONE), dtype=torch.long)
+        now = Snapshot(0, time, state, torch.zeros_like(done), done, state, state, 0)
+        yield now
+    alive = finite_samples(now.state, graph)
+    outside, broken = (now.status == int(code) for code in (Status.OUTSIDE, Status.NOT_FINITE))
+    last, origin, begun = now.last, now.origin, now.begun
+    for number, stretch in enumerate(itertools.islice(plan, now.number, None), now.number + 1):
+        if stretch.fresh:
+            origin, begun = last, number - 1
         new, taken = origin, torch.zeros_like(alive, dtype=torch.long)
         for start, end in itertools.pairwise(stretch.stops):
-            x = new if coefficients is None else _with(new, coefficients)
-            lead = None if own_lead else stretch.lead
-            there = None if fixed is None else fixed.at(end)
-            new, more, how = _ask(model, x, graph, start, lead, steps=steps, tolerance=tolerance, fixed=there)
+            new, more, how = question(new, start, end, stretch.lead)
             taken, outside = taken + more, outside | (how == int(Status.OUTSIDE))
-            refined_all = refined_all & (how != int(Status.NOT_FINITE))
+            broken = broken | (how == int(Status.NOT_FINITE))
             alive = alive & finite_samples(new, graph)
-            new = torch.where(over_nodes(alive, graph), new, current)
-        current = new
-        states.append(torch.where(over_nodes(alive, graph), new, torch.nan))
-        steps_taken.append(torch.where(alive, taken, 0))
-        times.append(stretch.stops[-1])
-    taken_all = torch.stack(steps_taken) if steps_taken else torch.zeros(0, *alive.shape, dtype=torch.long)
-    done = torch.where(outside, int(Status.OUTSIDE), int(Status.DONE))
-    status = torch.where(alive & refined_all, done, int(Status.NOT_FINITE))
-    return Trajectory(torch.stack(states), torch.tensor(times, dtype=torch.float64), taken_all, status)
+            new = torch.where(over_nodes(alive, graph), new, last)
+        last = new
+        fine = torch.where(outside, int(Status.OUTSIDE), int(Status.DONE))
+        yield Snapshot(
+            number=number,
+            time=stretch.stops[-1],
+            state=torch.where(over_nodes(alive, graph), new, torch.nan),
+            steps_taken=torch.where(alive, taken, 0),
+            status=torch.where(alive & ~broken, fine, int(Status.NOT_FINITE)),
+            last=last,
+            origin=origin,
+            begun=begun,
+        )
 
 
 class _Stretch(NamedTuple):
@@ -121,13 +225,13 @@ class _Stretch(NamedTuple):
     fresh: bool  # whether it starts from the newest state, not from the same one as the time step before it
 
 
-def _plan(spans: list[float], time: float, tau_max: float | None) -> list[_Stretch]:
+def _plan(spans: Iterable[float], time: float, tau_max: float | None) -> Iterator[_Stretch]:
     """From which earlier state, and in how many parts, each time step is taken.
 
     >>> [stretch.stops for stretch in _plan([1.0, 1.0, 1.0], 0.0, 2.0)]
     [(0.0, 1.0), (0.0, 2.0), (2.0, 3.0)]
     """
-    plan, start, now = [], 0.0, 0.0  # since `time`
+    start = now = 0.0  # since `time`
     for span in spans:
         before, now = now, now + span
         if tau_max is None or now - start > tau_max * (1 + ROUNDING):
@@ -135,33 +239,9 @@ def _plan(spans: list[float], time: float, tau_max: float | None) -> list[_Stret
         gap = now - start
         parts = 1 if tau_max is None else max(1, math.ceil(gap / tau_max * (1 - ROUNDING)))
         between = [time + start + part * gap / parts for part in range(parts)]
-        plan.append(_Stretch((*between, time + now), gap / parts, start == before))
+        yield _Stretch((*between, time + now), gap / parts, start == before)
         if parts > 1:
             start = now
-    return plan
-
-
-def _ask(
-    model: nn.Module,
-    x: Tensor,
-    graph: Graph,
-    time: float,
-    lead: float | None,
-    *,
-    steps: int | None,
-    tolerance: float | None,
-    fixed: Dirichlet | None,
-) -> tuple[Tensor, Tensor | int, Tensor]:
-    """The next state, and per sample its refinement steps and status; a base takes none."""
-    if isinstance(model, IRNO):
-        found = model(x, graph, steps=steps, time=time, lead_time=lead, fixed=fixed, tolerance=tolerance)
-        return found.value, found.steps_taken, found.status
-    new = ask(model, x, graph, time=time, lead_time=lead)
-    return (
-        new if fixed is None else fixed.impose(new),
-        0,
-        torch.zeros((), dtype=torch.long, device=new.device),
-    )
 
 
 def _spans(

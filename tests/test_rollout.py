@@ -1,9 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import irno_graph as ig
-from irno_graph.rollout import Trajectory
+from irno_graph.rollout import Trajectory, stream
 
 
 @pytest.fixture
@@ -195,3 +197,126 @@ def test_the_time_of_each_step_reaches_the_corrector(box):
     first = 3.0 + 2.0
     assert got.states[1, 0, 0] == pytest.approx(first)
     assert got.states[2, 0, 0] == pytest.approx(first * np.exp(-0.2) + 3.2 + 2.0)
+
+
+class Growing(torch.nn.Module):
+    """u -> (1 + 3 dt) u + t / 100, infinite beyond 9; takes coefficients."""
+
+    lead_time = 0.1
+
+    def forward(self, x, graph, *, time=None, lead_time=None):
+        lead = self.lead_time if lead_time is None else lead_time
+        new = x[..., :3] * (1 + 3 * lead) + time / 100
+        return torch.where(new.abs() > 9, torch.inf, new)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "as it is": {"time_steps": 5},
+    "base": {"time_steps": 5, "steps": 0},
+    "tolerance": {"time_steps": 4, "steps": 6, "tolerance": 0.5},
+    "lead time": {"time_steps": 5, "lead_time": 0.2},
+    "several from one state": {"time_steps": 7, "lead_time": 0.1, "tau_max": 0.35},
+    "in parts": {"time_steps": 4, "lead_time": 0.3, "tau_max": 0.2},
+    "uneven": {"lead_time": [0.1, 0.3, 0.1, 0.1, 0.5, 0.1, 0.1], "tau_max": 0.25},
+    "fixed": {"time_steps": 5, "fixed": True, "tau_max": 0.2},
+    "coefficients": {"time_steps": 5, "coefficients": True, "time": 2.0},
+}
+
+
+def same(ours, theirs) -> bool:
+    """Equal to the last bit, NaN where NaN."""
+    return all(
+        torch.equal(torch.nan_to_num(one, nan=-7.0), torch.nan_to_num(two, nan=-7.0))
+        and one.dtype == two.dtype
+        if isinstance(one, torch.Tensor)
+        else one == two
+        for one, two in zip(ours, theirs, strict=True)
+    )
+
+
+@pytest.fixture(params=list(OPTIONS.values()), ids=list(OPTIONS))
+def streamed(request, box):
+    """A model of which one sample of three ends, the start, and options."""
+    options = dict(request.param)
+    if options.pop("coefficients", False):
+        options["coefficients"] = torch.rand(box.num_nodes, 1, dtype=torch.float64)
+    if options.pop("fixed", False):
+        options["fixed"] = ig.Dirichlet(torch.rand(box.num_nodes) < 0.2, lambda time: torch.tensor(time))
+    channels = 4 if "coefficients" in options else 3
+    corrector = ig.correctors.MessagePassing(channels, 3, hidden=8, layers=1).double()
+    state = 0.05 * torch.randn(3, box.num_nodes, 3, dtype=torch.float64).clamp(-1, 1)
+    state[1] *= 100
+    return ig.IRNO(Growing(), corrector, alpha=0.3, steps=2).eval(), state, options
+
+
+def test_a_stream_is_the_rollout_one_by_one(box, streamed):
+    model, state, options = streamed
+    whole = ig.rollout(model, state, box, **options)
+    found = list(stream(model, state, box, **options))
+    assert [one.number for one in found] == list(range(len(whole.states)))
+    assert same([one.state for one in found], whole.states)
+    assert [one.time for one in found] == whole.times.tolist()
+    assert same([one.steps_taken for one in found[1:]], whole.steps_taken)
+    assert not found[0].steps_taken.any()
+    assert torch.equal(found[-1].status, whole.status)
+    assert whole.status[1] == ig.Status.NOT_FINITE
+    assert whole.status[[0, 2]].tolist() == [ig.Status.DONE] * 2
+    for (
+        one
+    ) in found:  # what there is of a snapshot to keep, and what can be found again from the states alone
+        ended = torch.isnan(one.state[:, :1, :1])
+        assert torch.equal(torch.where(ended, one.last, one.state), one.last)
+        assert torch.equal(one.origin, found[one.begun].last)
+
+
+def test_a_stream_goes_on_behind_every_snapshot(box, streamed):
+    """The same states to the last bit, those of samples that have ended and of time steps from one origin too."""
+    model, state, options = streamed
+    found = list(stream(model, state, box, **options))
+    for place, one in enumerate(found):
+        rest = list(stream(model, one, box, **options))
+        assert len(rest) == len(found) - place - 1
+        assert all(same(*pair) for pair in zip(rest, found[place + 1 :], strict=True))
+
+
+def test_a_stream_goes_on_further_than_it_was_meant_to(box, model):
+    state = torch.randn(box.num_nodes, 3, dtype=torch.float64)
+    *_, last = stream(model, state, box, 3)
+    (more,) = stream(model, last, box, 4)
+    assert torch.equal(more.state, ig.rollout(model, state, box, 4).states[4])
+    with pytest.raises(ValueError, match="first 2 time steps, got one after 3"):
+        stream(model, last, box, 2)
+
+
+def test_a_guard_s_verdict_is_remembered(box):
+    """A sample that was outside once is so at the end, whatever snapshot the rollout goes on from."""
+
+    class Once(torch.nn.Module):
+        def forward(self, x, h, graph, *, time=None):
+            return torch.full_like(h, 100.0 if time == 1.0 else 0.0)
+
+    class Small(ig.refine.Guard):
+        def applied(self, out, space):
+            outside = out.states[-1].abs().amax(dim=(-1, -2)) > 50
+            return out._replace(status=torch.where(outside, int(ig.Status.OUTSIDE), out.status))
+
+    model = ig.IRNO(lambda x, graph: 0 * x, Once(), guard=object.__new__(Small))
+    found = list(stream(model, torch.ones(2, box.num_nodes, 1), box, 4))
+    assert [one.status[0] for one in found] == [ig.Status.DONE] * 2 + [ig.Status.OUTSIDE] * 3
+    for one in found[:-1]:
+        *_, last = stream(model, one, box, 4)
+        assert same(last, found[-1])
+
+
+def test_a_stream_makes_a_state_when_it_is_asked_for_and_refuses_before(box):
+    base = Decay()
+    state = torch.rand(box.num_nodes, 1, dtype=torch.float64)
+    snapshots = stream(base, state, box, 10**6)
+    assert next(snapshots).number == 0
+    assert base.asked == []
+    assert next(snapshots).time == pytest.approx(0.1)
+    assert len(base.asked) == 1
+    with pytest.raises(ValueError, match="time_steps"):
+        stream(base, state, box, -1)
+    with pytest.raises(ValueError, match="needs a refined model"):
+        stream(base, state, box, steps=2)

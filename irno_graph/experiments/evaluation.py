@@ -1,26 +1,22 @@
-"""Rollouts of flow models from trajectory files: their errors per time step, their fields, their files."""
+"""Rollouts of flow models from trajectory files: their errors per time step, and their fields."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from irno_graph.data import TrajectoryFile
 from irno_graph.data.sets import ChannelGroups
-from irno_graph.files import atomic_path
 from irno_graph.graph import Graph, vorticity
-from irno_graph.mesh import Mesh, write_series
 from irno_graph.metrics import fluctuation_errors
 from irno_graph.refine import IRNO, Status, load
-from irno_graph.rollout import Trajectory, rollout
+from irno_graph.rollout import rollout
 
 CHANNELS = ("rho", "vx", "vy", "p")
 GROUPS = ("velocity", "pressure", "density", "vorticity")
@@ -206,29 +202,6 @@ def load_model(
     return model.to(where)
 
 
-def roll_out_file(
-    model: nn.Module,
-    data: str | os.PathLike[str],
-    number: int = 0,
-    *,
-    time_steps: int = 7,
-    steps: int | None = None,
-) -> tuple[Trajectory, Mesh, Graph]:
-    """Rollout from the first snapshot of trajectory `number` of a file, with the file's mesh and its graph.
-
-    Raises:
-        ValueError: if the file is not good, or has no such trajectory.
-    """
-    source = TrajectoryFile(data)
-    if not 0 <= number < len(source):
-        raise ValueError(f"`trajectory` should be in 0..{len(source) - 1} for `{data}`, got {number}.")
-    device = next(model.parameters()).device
-    mesh = source.mesh()
-    graph = Graph.from_mesh(mesh).to(device)
-    start = source.read(slice(number, number + 1))[0, 0].to(device)
-    return rollout(model, start, graph, time_steps, steps=steps), mesh, graph
-
-
 def flow_fields(states: Tensor, graph: Graph) -> dict[str, np.ndarray]:
     """Density, velocity, pressure and vorticity, `[times, nodes]` or `[times, nodes, 2]`."""
     state = states.detach()
@@ -239,26 +212,6 @@ def flow_fields(states: Tensor, graph: Graph) -> dict[str, np.ndarray]:
         "vorticity": vorticity(state[..., 1:3], graph),
     }
     return {name: field.cpu().numpy() for name, field in fields.items()}
-
-
-def write_rollout(path: str | os.PathLike[str], trajectory: Trajectory, mesh: Mesh, graph: Graph) -> Path:
-    """Write one sample's rollout: `.xdmf` or `.pvd` for ParaView, `.nc` as `TrajectoryFile` reads it.
-
-    Raises:
-        MeshError: for another suffix.
-    """
-    target = Path(path)
-    if target.suffix != ".nc":
-        write_series(target, mesh, trajectory.times.tolist(), flow_fields(trajectory.states, graph))
-        return target
-    with atomic_path(target) as temporary, h5py.File(temporary, "w") as file:
-        file["u"] = trajectory.states.unsqueeze(0).cpu().numpy()  # [1, times, nodes, channels]
-        file["x"], file["t"] = mesh.points[None, None], trajectory.times.numpy()
-        file["tri"] = mesh.cells_of("triangle").astype(np.int32)
-        file.attrs["channels"] = list(CHANNELS)
-        if mesh.period is not None:
-            file.attrs["period"] = [length or 0.0 for length in mesh.period]
-    return target
 
 
 def _mean_state(model: IRNO) -> Tensor:

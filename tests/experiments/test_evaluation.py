@@ -22,10 +22,8 @@ from irno_graph.experiments.evaluation import (
     load_model,
     snapshots,
     usable_device,
-    write_rollout,
 )
 from irno_graph.mesh import periodic_box
-from irno_graph.rollout import rollout
 
 MESH = periodic_box(48, seed=3)
 GRAPH = Graph.from_mesh(MESH)
@@ -183,14 +181,6 @@ def test_snapshots_are_a_models_time_step_apart(tmp_path: Path) -> None:
     for lead_time in (0.07, 0.02):
         with pytest.raises(ValueError, match="--save-every"):
             snapshots(source, lead_time)
-
-
-def test_a_written_rollout_is_read_back(tmp_path: Path) -> None:
-    found = rollout(Scale(BASE), flows(1, 1)[0, 0], GRAPH, 3)
-    again = TrajectoryFile(write_rollout(tmp_path / "rollout.nc", found, MESH, GRAPH))
-    torch.testing.assert_close(again[0], found.states.float())
-    assert again.times.tolist() == found.times.tolist()
-    assert again.graph().key() == GRAPH.key()
 
 
 def small_model() -> IRNO:
