@@ -48,6 +48,9 @@ class Join(Protocol):
             shared: whether what follows is computed alike everywhere, else for the parts there alone.
         """
 
+    def total(self, values: list[Tensor]) -> Tensor:
+        """The sum of those of all parts, here or elsewhere; what follows is computed for the parts there alone."""
+
 
 def check_supported(corrector: nn.Module) -> None:
     """Raise a ValueError that names what cannot be computed in parts."""
@@ -56,11 +59,6 @@ def check_supported(corrector: nn.Module) -> None:
         raise ValueError(
             f"`corrector` should be {', '.join(kind.__name__ for kind in kinds)} to be computed in parts, got "
             f"{type(corrector).__name__}: what it needs of other parts is not known."
-        )
-    if isinstance(corrector, MultiscaleMessagePassing) and corrector.modes:
-        raise ValueError(
-            f"`modes` should be 0 for a corrector that is computed in parts, got {corrector.modes}: every mode "
-            "sees all nodes."
         )
 
 

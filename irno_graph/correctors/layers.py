@@ -132,14 +132,35 @@ class SpectralFilter(nn.Module):
     def forward(self, h: Tensor, graph_waves: Waves) -> Tensor:
         """One step on node latents `[nodes, samples, width]`."""
         normed = self.norm(h)
-        entered = self.enter(normed)
         sizes = [len(vectors) for vectors in graph_waves.vectors]
-        filtered = []
-        for part, vectors, weighted, kernels in zip(
-            entered.split(sizes), graph_waves.vectors, graph_waves.weighted, graph_waves.waves, strict=True
-        ):
-            flat = part.flatten(1)  # [nodes, samples * width]
-            modes = (weighted.T @ flat).view(len(kernels), *part.shape[1:])  # [modes, samples, width]
-            modes = modes * self.filter(kernels).unsqueeze(1)
-            filtered.append((vectors @ modes.flatten(1)).view_as(part))
-        return h + self.leave(functional.silu(torch.cat(filtered) + self.own(normed)))
+        filtered = [
+            self._filtered(self._amplitudes(part, weighted), vectors, kernels)
+            for part, vectors, weighted, kernels in zip(
+                self.enter(normed).split(sizes),
+                graph_waves.vectors,
+                graph_waves.weighted,
+                graph_waves.waves,
+                strict=True,
+            )
+        ]
+        return self._left(h, normed, torch.cat(filtered))
+
+    def amplitudes(self, h: Tensor, weighted: Tensor) -> Tensor:
+        """V^T M W_1 n `[modes, samples, width]` of some nodes, whose rows of M V are `weighted`; they add up."""
+        return self._amplitudes(self.enter(self.norm(h)), weighted)
+
+    def at(self, h: Tensor, amplitudes: Tensor, vectors: Tensor, kernels: Tensor) -> Tensor:
+        """The step at some nodes, whose rows of V are `vectors`, from the amplitudes of all nodes of the graph."""
+        return self._left(h, self.norm(h), self._filtered(amplitudes, vectors, kernels))
+
+    @staticmethod
+    def _amplitudes(entered: Tensor, weighted: Tensor) -> Tensor:
+        flat = entered.flatten(1)  # [nodes, samples * width]
+        return (weighted.T @ flat).view(weighted.shape[1], *entered.shape[1:])
+
+    def _filtered(self, amplitudes: Tensor, vectors: Tensor, kernels: Tensor) -> Tensor:
+        modes = amplitudes * self.filter(kernels).unsqueeze(1)
+        return (vectors @ modes.flatten(1)).view(len(vectors), *amplitudes.shape[1:])
+
+    def _left(self, h: Tensor, normed: Tensor, filtered: Tensor) -> Tensor:
+        return h + self.leave(functional.silu(filtered + self.own(normed)))

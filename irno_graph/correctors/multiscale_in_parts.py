@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable as Function
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,16 +69,20 @@ class Cuts:
         restrict: from them to these coarse nodes.
         up: around the own nodes of each part, as far as the way down and up reaches.
         prolong: from coarse nodes to all nodes of `up`.
+        own: around the own nodes of each part, as far as the way down reaches, for spectral filters; else empty.
+        arrive: from coarse nodes to the own nodes.
     """
 
     down: tuple[Part, ...]
     restrict: tuple[Between, ...]
     up: tuple[Part, ...]
     prolong: tuple[Between, ...]
+    own: tuple[Part, ...]
+    arrive: tuple[Between, ...]
 
 
 @per_graph
-def cuts(graph: Graph, partition: Partition, floor: Floor, layers: int) -> Cuts:
+def cuts(graph: Graph, partition: Partition, floor: Floor, layers: int, filtered: bool) -> Cuts:
     """The cuts for `layers` steps down and up on the finest level `floor`, kept as long as the graph.
 
     Raises:
@@ -91,20 +97,25 @@ def cuts(graph: Graph, partition: Partition, floor: Floor, layers: int) -> Cuts:
     given = tuple(Between.of(restrict, targets) for targets in coarse.members())
     seeds = [each.sources.cpu().numpy() for each in given]
     down = cut(own.pointers, own.senders.cpu().numpy(), seeds, layers, graph.pos.device)
-    return Cuts(down, given, up, tuple(Between.of(prolong, part.nodes.cpu().numpy()) for part in up))
+    near = parts_along(graph, partition, own, layers) if filtered else ()
+    arrive = tuple(Between.of(prolong, part.owned.cpu().numpy()) for part in near)
+    across = tuple(Between.of(prolong, part.nodes.cpu().numpy()) for part in up)
+    return Cuts(down, given, up, across, near, arrive)
 
 
 class MultiscaleInParts:
     """h -> Phi(x, h, graph) of the multi-scale corrector on a graph with coarser ones.
 
     Latents of the finest level are made part by part, twice: on the way down for the coarse nodes, and again with more
-    of the halo for the way up. Coarser levels are computed whole.
+    of the halo for the way up. Coarser levels are computed whole. Each spectral filter needs the amplitudes of all
+    nodes first, for which the latents of the own nodes are made once more.
     """
 
     def __init__(self, corrector: MultiscaleMessagePassing, known: Known, partition: Partition) -> None:
         self.corrector, self.known = corrector, known
         self.floor, *self.coarser = known.geometry.floors
-        self.cuts = cuts(known.graph, partition, self.floor, corrector._layers)
+        self.waves = known.geometry.waves
+        self.cuts = cuts(known.graph, partition, self.floor, corrector._layers, self.waves is not None)
         self.encoded = [corrector._encoded(floor, depth) for depth, floor in enumerate(self.coarser, start=1)]
 
     def __call__(self, h: Tensor, join: Join) -> Tensor:
@@ -112,20 +123,62 @@ class MultiscaleInParts:
         own = self.cuts
         self.known.check(h)
         h = join.enter(h)
+        here = join.here(len(own.down))
+        first = self._total(join, here, h, self._amplitudes_down)
         given = [
-            kept_small(self._restricted, k, h.index_select(-2, own.down[k].nodes))
-            for k in join.here(len(own.down))
+            kept_small(self._restricted, k, h.index_select(-2, own.down[k].nodes), first) for k in here
         ]  # [samples, coarse nodes of a part, hidden]
         latent = join.whole(given, [each.targets for each in own.restrict], shared=False)
         latent = kept_small(self._coarse, latent)
+        second = self._total(join, here, h, self._amplitudes_up, first, latent)
         number = {id(part): k for k, part in enumerate(own.up)}
-        return run(own.up, h, lambda part, own_h: self._phi(number[id(part)], own_h, latent), join)
+        return run(
+            own.up, h, lambda part, own_h: self._phi(number[id(part)], own_h, first, latent, second), join
+        )
 
-    def _restricted(self, k: int, h: Tensor) -> Tensor:
+    def _total(
+        self, join: Join, here: Sequence[int], h: Tensor, of_part: Function[..., Tensor], *more: Tensor | None
+    ) -> Tensor | None:
+        """The amplitudes that a spectral filter sees, of all parts; None without filters."""
+        if self.waves is None:
+            return None
+        nodes = [self.cuts.own[k].nodes for k in here]
+        return join.total(
+            [
+                kept_small(of_part, k, h.index_select(-2, own), *more)
+                for k, own in zip(here, nodes, strict=True)
+            ]
+        )
+
+    def _amplitudes_down(self, k: int, h: Tensor) -> Tensor:
+        """Amplitudes `[modes, samples, hidden]` that the own nodes of a part add to those of the first filter."""
+        part = self.cuts.own[k]
+        latent, _ = self._down(part, h)
+        return self._amplitudes(0, part, latent[: part.reach[0]])
+
+    def _amplitudes_up(self, k: int, h: Tensor, first: Tensor, coarse: Tensor) -> Tensor:
+        """Likewise of the second filter, on the way up."""
+        part = self.cuts.own[k]
+        latent = self._filtered(0, self._down(part, h)[0], part, first)[: part.reach[0]]
+        return self._amplitudes(1, part, latent + self._arrived(self.cuts.arrive[k], coarse))
+
+    def _amplitudes(self, number: int, part: Part, own_latent: Tensor) -> Tensor:
+        assert self.waves is not None
+        spectral: Any = self.corrector.filters[number]
+        return spectral.amplitudes(own_latent, self.waves.weighted[0][part.owned])
+
+    def _filtered(self, number: int, latent: Tensor, part: Part, amplitudes: Tensor | None) -> Tensor:
+        """Latents of a part after a spectral filter, if there are any."""
+        if self.waves is None:
+            return latent
+        spectral: Any = self.corrector.filters[number]
+        return spectral.at(latent, amplitudes, self.waves.vectors[0][part.nodes], self.waves.waves[0])
+
+    def _restricted(self, k: int, h: Tensor, first: Tensor | None) -> Tensor:
         """Latents `[samples, coarse nodes, hidden]` that arrive at the coarse nodes of a part."""
         part = self.cuts.down[k]
         edges = self.cuts.restrict[k].rows(self._whole_restrict)
-        latent, _ = self._down(part, h)
+        latent = self._filtered(0, self._down(part, h)[0], part, first)
         transfer: Any = self.corrector.restrict[0]
         return transfer(latent[: part.reach[0]], edges, transfer.encode(edges)).transpose(0, 1)
 
@@ -153,14 +206,20 @@ class MultiscaleInParts:
             latent = _at(corrector.up, depth)(latent, level.own, encoded.up)
         return latent.transpose(0, 1)
 
-    def _phi(self, k: int, h: Tensor, coarse: Tensor) -> Tensor:
-        """Phi `[..., owned, channels]` of a part from its h and the latents of all coarse nodes."""
-        corrector, part, between = self.corrector, self.cuts.up[k], self.cuts.prolong[k]
-        latent, edges = self._down(part, h)
+    def _arrived(self, between: Between, coarse: Tensor) -> Tensor:
+        """What coarse nodes `[samples, coarse nodes, hidden]` send to nodes of the finest level."""
         across = between.rows(self._whole_prolong)
-        transfer: Any = corrector.prolong[0]
-        arrived = coarse.index_select(1, between.sources).transpose(0, 1)
-        latent = latent + transfer(arrived, across, transfer.encode(across))
+        transfer: Any = self.corrector.prolong[0]
+        return transfer(
+            coarse.index_select(1, between.sources).transpose(0, 1), across, transfer.encode(across)
+        )
+
+    def _phi(self, k: int, h: Tensor, first: Tensor | None, coarse: Tensor, second: Tensor | None) -> Tensor:
+        """Phi `[..., owned, channels]` of a part from its h, the latents of all coarse nodes and amplitudes."""
+        corrector, part = self.corrector, self.cuts.up[k]
+        latent, edges = self._down(part, h)
+        latent = self._filtered(0, latent, part, first) + self._arrived(self.cuts.prolong[k], coarse)
+        latent = self._filtered(1, latent, part, second)
         steps: Any = corrector.up[0]
         latent = steps(latent, edges, steps.encode(edges))[: part.reach[0]]
         value = corrector.last(functional.silu(corrector.decode(corrector.norm(latent)))).transpose(0, 1)

@@ -34,7 +34,7 @@ class PartitionedIRNO(IRNO):
     Base and corrector are shared with `model`.
 
     Args:
-        model: its corrector is `MessagePassing`, `EdgeMessagePassing` or `MultiscaleMessagePassing` without modes.
+        model: its corrector is `MessagePassing`, `EdgeMessagePassing` or `MultiscaleMessagePassing`.
         parts: their number, or a `Partition` of the one graph that it is asked on.
         exchange: steps between two exchanges of the halos' values: more of them mean fewer meetings of ranks and
             larger halos. Above 1 for correctors on the graph's own edges and plain steps.

@@ -28,6 +28,10 @@ class OneProcess:
         """All rows, from those of all parts."""
         return _in_order(torch.cat(values, dim=-2), owned)
 
+    def total(self, values: list[Tensor]) -> Tensor:
+        """Their sum."""
+        return torch.stack(values).sum(dim=0)
+
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
@@ -59,6 +63,10 @@ class Ranks:
         counts = [sum(len(nodes) for nodes in own) for own in order]
         gathered = _Gather.apply(torch.cat(values, dim=-2), counts, shared, self.group)
         return _in_order(gathered, [nodes for own in order for nodes in own])
+
+    def total(self, values: list[Tensor]) -> Tensor:
+        """The sum of those of all parts on all ranks; gradients come from all ranks."""
+        return _Total.apply(torch.stack(values).sum(dim=0), self.group)
 
     def _of(self, rank: int, parts: int) -> Sequence[int]:
         ranks = self.group.size()
@@ -112,6 +120,17 @@ class _Enter(torch.autograd.Function):
     def forward(ctx: Any, field: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group
         return field.view_as(field)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _summed(grads[0], ctx.group), None
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        return _summed(own, group)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,8 +14,18 @@ from irno_graph.graph import Graph
 from irno_graph.mesh import periodic_box
 from irno_graph.refine import Anderson, PartitionedIRNO
 
-KINDS = {"flat": MessagePassing, "edges": EdgeMessagePassing, "multiscale": MultiscaleMessagePassing}
-CASES = [("flat", 5, 3), ("edges", 2, 1), ("multiscale", 3, 1)]  # corrector, parts, exchange
+KINDS = {
+    "flat": MessagePassing,
+    "edges": EdgeMessagePassing,
+    "multiscale": MultiscaleMessagePassing,
+    "spectral": partial(MultiscaleMessagePassing, modes=9),
+}
+CASES = [
+    ("flat", 5, 3),
+    ("edges", 2, 1),
+    ("multiscale", 3, 1),
+    ("spectral", 3, 1),
+]  # corrector, parts, exchange
 
 
 def gradients(model, x, graph):

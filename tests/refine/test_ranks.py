@@ -42,7 +42,7 @@ def test_two_ranks_have_the_values_and_gradients_of_the_whole(tmp_path):
     for out in outs:
         found = json.loads(out.read_text())
         assert "2 or more, one for each rank, got 1" in found.pop("too few")
-        assert len(found) == 3
+        assert len(found) == 4
         for case, (*values, gradients) in found.items():
             assert max(values) < 1e-12, case
             assert gradients < 1e-10, case
