@@ -19,6 +19,7 @@ from irno_graph.cli import (
     evaluate,
     experiment,
     fit,
+    load,
     meshes,
     refine,
     rollout,
@@ -37,6 +38,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
+app.command("load")(load.load)
 app.command("fit")(fit.fit)
 app.command("refine")(refine.refine)
 app.command("certify")(certify.certify)
