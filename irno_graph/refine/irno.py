@@ -21,13 +21,14 @@ from irno_graph.refine.boundary import Dirichlet
 from irno_graph.refine.guard import Guard, features
 from irno_graph.refine.hashes import weights_hash
 from irno_graph.refine.loop import Refinement, refine
+from irno_graph.refine.pretrained import Pretrained
 from irno_graph.refine.scaling import Scaling
 from irno_graph.refine.schedules import Averaged, Constant, Schedule, averaged, check_alpha, step_sizes
 from irno_graph.refine.solvers import Plain, Solver
 from irno_graph.refine.space import Space
 
 
-class IRNO(nn.Module):
+class IRNO(Pretrained, nn.Module):
     """h_{k+1} = h_k + alpha_k Phi(x, h_k, graph), from h_0 = base(x, graph).
 
     The base is frozen and stays in evaluation mode. Fields are in physical units outside; the corrector sees
