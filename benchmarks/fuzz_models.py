@@ -121,9 +121,10 @@ class Sound:
 
     def same(self, path: Path) -> bool:
         """Whether the file at `path` says the same and its model is the same."""
-        model = ig.load(path)
-        found, value = self._known(model)
-        return describe(path) == self.description and found == self.hash and torch.equal(value, self.value)
+        if describe(path) != self.description:
+            return False
+        found, value = self._known(ig.load(path))
+        return found == self.hash and torch.equal(value, self.value)
 
     def _known(self, model: Any) -> tuple[str, torch.Tensor]:
         graph = ig.Graph.from_grid((6, 8), period=(1.0, 1.0))

@@ -31,6 +31,7 @@ HEADER = "irno_graph"
 OWN = "own"  # in place of a base's kind: the user's, not in the file
 SHIPPED = Path(__file__).parents[1] / "models"
 ASIDE = ("format", "versions", "commit", "about", "weights_hash", SEAL)  # not of the model itself
+MOST_STEPS = 10**6
 UNITS = ("input_mean", "input_std", "mean", "std", "error")  # of a scaling
 
 
@@ -233,6 +234,8 @@ def _described_refinement(model: IRNO) -> dict[str, Any]:
         raise StorageError(
             '`alpha` is "auto" and not chosen yet: `refine.choose_alpha` gives it to the model.'
         )
+    if model.steps > MOST_STEPS:
+        raise StorageError(f"`steps` of a file should be at most {MOST_STEPS}, got {str(model.steps)[:20]}")
     base = model.base
     base_hash: str | None = model.base_hash
     if isinstance(base, Given):

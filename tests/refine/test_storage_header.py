@@ -139,6 +139,7 @@ IMPOSSIBLE: dict[str, Any] = {
     "a module for a schedule": lambda said: said.update(alpha={"kind": "os.system"}),
     "no step size": lambda said: said.update(alpha=float("nan")),
     "broken steps": lambda said: said.update(steps=2.5),
+    "steps without end": lambda said: said.update(steps=10**400),
     "endless steps": lambda said: said.update(steps=float("inf")),
     "more than is known": lambda said: said["corrector"]["config"].update(more=1),
     "more at the top": lambda said: said.update(more=1),
