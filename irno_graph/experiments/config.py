@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,11 +15,21 @@ from yaml import YAMLError
 
 from irno_graph.bases.rigno import Stepper
 from irno_graph.data.flows import FLOWS
+from irno_graph.experiments.misfits import Key, dotted, line_of, misfits, parts
 from irno_graph.files import existing_file
 from irno_graph.training.options import FitOptions
 
 C = TypeVar("C")
+Rule = tuple[str, bool, str]  # key, whether its value is possible, what it should be
 LOSSES = ("eigenbasis", "chebyshev", "bands")
+COUNTS = {
+    "base": ("hidden", "processor_steps", "draws"),
+    "corrector": ("hidden", "layers", "levels", "steps", "refresh_every", "loss_modes", "truncate"),
+}
+NOT_NEGATIVE = (
+    *("edge_hidden", "modes", "single_steps", "past_steps", "rollout_trajectories", "refresh_trajectories"),
+    *("beta_spectral", "beta_fp", "beta_jacobian", "beta_norm"),
+)
 
 
 class ConfigError(ValueError):
@@ -159,20 +170,31 @@ def read_structured(
     """
     file: Path = existing_file(path)
     try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(kind), OmegaConf.load(file), OmegaConf.from_dotlist(list(changes))
-        )
-        config = OmegaConf.to_object(merged)
+        text = file.read_text(encoding="utf-8")
+        given, changed = OmegaConf.load(file), OmegaConf.from_dotlist(list(changes))
+        for tree, said in ((given, text), (changed, "")):
+            for misfit in misfits(kind, OmegaConf.to_container(tree)):
+                raise ConfigError(
+                    f"{place(file, misfit.key, said)} {misfit.what}; compare with the files in configs/."
+                )
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), given, changed))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "?"
         what = str(error).splitlines()[0]
         raise ConfigError(f"`{file}`, key `{key}`: {what}; compare with the files in configs/.") from error
-    except (YAMLError, OSError, ValueError, TypeError) as error:
+    except (YAMLError, OSError, UnicodeError, TypeError) as error:
         raise ConfigError(
             f"`{file}` should be a YAML mapping, got: {' '.join(str(error).split())}"
         ) from error
     assert isinstance(config, kind)
     return config, file
+
+
+def place(file: Path, key: Key, text: str | None = None) -> str:
+    """File, line and key of something, as messages name it; where the file's text lacks the key, without a line."""
+    text = file.read_text(encoding="utf-8") if text is None else text
+    line = line_of(text, key)
+    return f"`{file}`, {f'line {line}, ' if line else ''}key `{dotted(key) or '(all)'}`"
 
 
 def all_sets(data: DataConfig) -> list[SetConfig]:
@@ -181,49 +203,59 @@ def all_sets(data: DataConfig) -> list[SetConfig]:
 
 
 def _check(config: ExperimentConfig, file: Path) -> None:
-    wanted = {
-        "data.train": (len(config.data.train) > 0, "at least one set"),
-        "data.flow": (config.data.flow in FLOWS, "one of " + ", ".join(FLOWS)),
-        "data.valid": (len(config.data.valid) > 0, "at least one set"),
-        "base.longest_lead": (
-            1 <= config.base.longest_lead <= round(config.data.final_time / config.data.save_every),
-            "a number of snapshots, 1 up to those after the first one",
-        ),
-        "base.edge_masking": (0 <= config.base.edge_masking < 1, "a number in [0, 1)"),
-        "base.stepper": (config.base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)),
-        "corrector.spectral_loss": (config.corrector.spectral_loss in LOSSES, "one of " + ", ".join(LOSSES)),
-        "corrector.truncate": (config.corrector.truncate >= 1, "1 or more"),
-        "corrector.alpha": (0 < config.corrector.alpha <= 1, "a number in (0, 1]"),
-    }
-    for name in (
-        "edge_hidden",
-        "single_steps",
-        "past_steps",
-        "beta_spectral",
-        "beta_fp",
-        "beta_jacobian",
-        "beta_norm",
-    ):
-        wanted[f"corrector.{name}"] = (getattr(config.corrector, name) >= 0, "0 or more")
-    counts = {
-        "base": ("hidden", "processor_steps", "draws"),
-        "corrector": ("hidden", "layers", "levels", "steps", "refresh_every", "loss_modes"),
-    }
-    for part in ("base", "corrector"):
-        for name in counts[part]:
-            wanted[f"{part}.{name}"] = (getattr(getattr(config, part), name) >= 1, "1 or more")
-        fit: FitConfig = getattr(config, part).fit
-        wanted[f"{part}.fit.epoch_batches"] = (fit.epoch_batches >= 1, "1 or more")
-        wanted[f"{part}.fit.validate_every"] = (fit.validate_every >= 1, "1 or more")
-        wanted[f"{part}.fit.optimizer_steps"] = (fit.optimizer_steps >= 1, "1 or more")
-        wanted[f"{part}.fit.batch_size"] = (fit.batch_size >= 1, "1 or more")
-        wanted[f"{part}.fit.schedule"] = (fit.schedule in ("annealed", "rigno"), "annealed or rigno")
-        wanted[f"{part}.fit.learning_rate"] = (fit.learning_rate > 0, "positive")
-    for key, (fine, expected) in wanted.items():
+    """Refuse impossible values."""
+    for key, fine, expected in (*_of_data(config.data), *_of_models(config)):
         if not fine:
-            raise ConfigError(f"`{file}`, key `{key}` should be {expected}: change it.")
+            came: Any = config
+            for part in parts(key):
+                came = came[part] if isinstance(part, int) else getattr(came, part)
+            raise ConfigError(f"{place(file, parts(key))} should be {expected}, got {came!r}: change it.")
+    for name in ("base", "corrector"):
+        try:
+            getattr(config, name).fit.options()
+        except ValueError as error:
+            option = str(error).split("`")[1]
+            what = str(error).partition("` ")[2]
+            raise ConfigError(f"{place(file, (name, 'fit', option))} {what}") from error
     seeds = [one.seed for one in all_sets(config.data)]
     if len(set(seeds)) != len(seeds):
         raise ConfigError(
             f"`{file}`: every set in `data` needs a seed of its own, got {seeds}: no trajectory twice."
         )
+
+
+def _of_data(data: DataConfig) -> Iterator[Rule]:
+    yield "data.train", len(data.train) > 0, "a list of at least one set"
+    yield "data.valid", len(data.valid) > 0, "a list of at least one set"
+    yield "data.flow", data.flow in FLOWS, "one of " + ", ".join(FLOWS)
+    yield "data.solver_res", data.solver_res >= 1, "1 or more"
+    yield "data.save_every", data.save_every > 0, "positive"
+    yield "data.final_time", data.final_time >= data.save_every, "at least `save_every`"
+    for part in ("train", "more", "valid", "test"):
+        for number, one in enumerate(getattr(data, part)):
+            for name in ("nodes", "trajectories"):
+                yield f"data.{part}[{number}].{name}", getattr(one, name) >= 1, "1 or more"
+
+
+def _of_models(config: ExperimentConfig) -> Iterator[Rule]:
+    base, corrector, data = config.base, config.corrector, config.data
+    yield "threads", config.threads >= 0, "0 (torch chooses) or more"
+    longest = round(data.final_time / data.save_every)
+    few = f"a number of snapshots, 1 up to the {longest} after the first one"
+    yield "base.longest_lead", 1 <= base.longest_lead <= longest, few
+    yield "base.edge_masking", 0 <= base.edge_masking < 1, "a number in [0, 1)"
+    yield "base.stepper", base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)
+    yield "corrector.spectral_loss", corrector.spectral_loss in LOSSES, "one of " + ", ".join(LOSSES)
+    yield "corrector.alpha", 0 < corrector.alpha <= 1, "a number in (0, 1]"
+    for part, names in COUNTS.items():
+        for name in names:
+            yield f"{part}.{name}", getattr(getattr(config, part), name) >= 1, "1 or more"
+    for name in NOT_NEGATIVE:
+        yield f"corrector.{name}", getattr(corrector, name) >= 0, "0 or more"
+    for part in ("base", "corrector"):
+        fit: FitConfig = getattr(config, part).fit
+        for name in ("epoch_batches", "validate_every", "optimizer_steps", "batch_size"):
+            yield f"{part}.fit.{name}", getattr(fit, name) >= 1, "1 or more"
+        yield f"{part}.fit.schedule", fit.schedule in ("annealed", "rigno"), "annealed or rigno"
+        yield f"{part}.fit.learning_rate", 0 < fit.learning_rate < math.inf, "positive"
+        yield f"{part}.fit.tail", 0 <= fit.tail < 1, "a number in [0, 1)"
