@@ -54,7 +54,7 @@ class Run:
                 "--steps",
                 "2",
             ]
-            return ["fit", str(mesh), str(field), "--out", str(folder / "model.safetensors"), *sizes]
+            return ["fit", str(mesh), str(field), "--out", str(folder / "fit.safetensors"), *sizes]
         data = folder if self.own_data else self.reference
         base = "" if self.name == "base" else f"base_file: {self.reference / 'base.safetensors'}\n"
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,11 +64,11 @@ class Run:
 
     def checkpoints(self, folder: Path) -> Path:
         """The folder of its logs and checkpoints."""
-        return folder / ("model" if self.name == "fit" else self.name)
+        return folder / self.name
 
     def model(self, folder: Path) -> Path:
         """The file it ends with."""
-        return folder / f"{self.name if self.name in ('base', 'control') else 'model'}.safetensors"
+        return folder / f"{'model' if self.name == 'corrector' else self.name}.safetensors"
 
 
 @dataclass
