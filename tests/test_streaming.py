@@ -180,6 +180,15 @@ def test_damaged_records_and_what_follows_them_are_made_again(tmp_path: Path) ->
     assert_same(cut, whole)
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"model"'])
+def test_a_folder_whose_settings_were_damaged_is_not_touched(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Stopped):
+        write(tmp_path / "a.nc", Logistic(stop=2))
+    (tmp_path / "a.nc.parts" / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match="differs in data, model, steps"):
+        write(tmp_path / "a.nc", Logistic())
+
+
 def test_records_that_are_not_in_order_are_made_again(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         write(tmp_path / "a.nc", Logistic(stop=4))

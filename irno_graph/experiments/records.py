@@ -53,7 +53,7 @@ class Records:
         )
         self._count = 0
         if self._described.is_file():
-            other = differences(self.settings, json.loads(self._described.read_text(encoding="utf-8")))
+            other = differences(self.settings, _described_in(self._described))
             if other:
                 raise ValueError(
                     f"`{self.folder}` holds a half-made rollout that differs in {', '.join(other)}: repeat the call "
@@ -179,6 +179,15 @@ def parts_of(path: str | os.PathLike[str]) -> Path:
     """The folder that a file is made of."""
     target = Path(path)
     return target.with_name(f"{target.name}.parts")
+
+
+def _described_in(file: Path) -> dict[str, Any]:
+    """The settings in a file; none where it was damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
