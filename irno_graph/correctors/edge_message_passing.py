@@ -32,7 +32,7 @@ class EdgeLayer(nn.Module):
         """Nodes `[nodes, samples, width]` and edges `[edges, samples, width]` after one step."""
         ends = [gather(h, edges.senders), gather(h, edges.receivers), state]
         message = self.edge(torch.cat(ends, dim=-1))
-        arrived = segment_sum(message, edges.receivers, len(h), pointers=edges.row_pointers)
+        arrived = segment_sum(message, edges.receivers, h.shape[0], pointers=edges.row_pointers)
         return h + self.node(torch.cat([h, arrived], dim=-1)), state + message
 
 

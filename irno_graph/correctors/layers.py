@@ -132,7 +132,7 @@ class SpectralFilter(nn.Module):
     def forward(self, h: Tensor, graph_waves: Waves) -> Tensor:
         """One step on node latents `[nodes, samples, width]`."""
         normed = self.norm(h)
-        sizes = [len(vectors) for vectors in graph_waves.vectors]
+        sizes = [vectors.shape[0] for vectors in graph_waves.vectors]  # a number that export keeps free
         filtered = [
             self._filtered(self._amplitudes(part, weighted), vectors, kernels)
             for part, vectors, weighted, kernels in zip(
@@ -160,7 +160,7 @@ class SpectralFilter(nn.Module):
 
     def _filtered(self, amplitudes: Tensor, vectors: Tensor, kernels: Tensor) -> Tensor:
         modes = amplitudes * self.filter(kernels).unsqueeze(1)
-        return (vectors @ modes.flatten(1)).view(len(vectors), *amplitudes.shape[1:])
+        return (vectors @ modes.flatten(1)).view(vectors.shape[0], *amplitudes.shape[1:])
 
     def _left(self, h: Tensor, normed: Tensor, filtered: Tensor) -> Tensor:
         return h + self.leave(functional.silu(filtered + self.own(normed)))
