@@ -18,6 +18,7 @@ from irno_graph.cli import (
     demo,
     evaluate,
     experiment,
+    export,
     fit,
     load,
     meshes,
@@ -39,6 +40,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rollout")(rollout.rollout)
 app.command("load")(load.load)
+app.command("export")(export.export)
 app.command("fit")(fit.fit)
 app.command("refine")(refine.refine)
 app.command("certify")(certify.certify)

@@ -33,6 +33,7 @@ from irno_graph.correctors.prepares import Time
 from irno_graph.files import atomic_path
 from irno_graph.graph import Graph
 from irno_graph.graph.pyg import Batch
+from irno_graph.nn.fields import check_field
 from irno_graph.refine.irno import IRNO
 from irno_graph.refine.programs import FIELDS, KINDS, PARTS, WAVES, Corrector, Loop, Phi
 from irno_graph.refine.schedules import Averaged, step_sizes
@@ -66,15 +67,16 @@ def refinement_inputs(
     x: Tensor,
     graph: Graph,
     *,
+    h: Tensor | None = None,
     steps: int | None = None,
     time: Time = None,
     lead_time: Time = None,
 ) -> tuple[Any, ...]:
     """What an exported refinement is called with for x `[samples, nodes, in_channels]` in physical units.
 
-    They are x, h_0 `[samples, nodes, channels]` (the base's answer, which the program does not compute), the step sizes
-    alpha_0 ... alpha_{K-1} `[steps]`, the tensors of the graph, and, of a corrector that depends on them, the times
-    `[samples, 1, times]`. All fields have the type of the corrector's weights.
+    They are x, h_0 `[samples, nodes, channels]`, the step sizes alpha_0 ... alpha_{K-1} `[steps]`, the tensors of the
+    graph, and, of a corrector that depends on them, the times `[samples, 1, times]`. All fields have the type of the
+    corrector's weights. h_0 is `h`, an operator's answer, or that of the model's base, which programs do not compute.
 
     Raises:
         ValueError: what `export_refinement` raises, for x of another shape, and if a time is missing.
@@ -82,8 +84,15 @@ def refinement_inputs(
     corrector = _checked_model(model)
     if x.ndim != 3:
         raise ValueError(f"`x` should have shape [samples, nodes, in_channels], got {list(x.shape)}.")
+    check_field(x, graph, corrector.in_channels, "x")
     count = model.steps if steps is None else steps
-    h = model(x, graph, steps=0, time=time, lead_time=lead_time).value
+    if count < 0:
+        raise ValueError(f"`steps` should be 0 or more, got {count}: 0 is the base alone.")
+    if h is None:
+        h = model(x, graph, steps=0, time=time, lead_time=lead_time).value
+    check_field(h, graph, corrector.channels, "h")
+    if len(h) != len(x):
+        raise ValueError(f"`h` should have the samples of x, {len(x)}, got {len(h)}.")
     own = corrector.last.weight.dtype
     sizes = torch.tensor(step_sizes(model.schedule or model.alpha, count), dtype=own, device=x.device)
     tensors = {**graph_tensors(corrector, graph), "mass": graph.mass}
@@ -117,7 +126,9 @@ def export_refinement(
     Raises:
         ValueError: for other correctors, solvers, means of states, or a guard, naming it; see also `refinement_inputs`.
     """
-    inputs = refinement_inputs(model, x[:1].expand(3, -1, -1), graph, steps=2, time=time, lead_time=lead_time)
+    many = x[:1].expand(3, -1, -1)
+    h = many.new_zeros(*many.shape[:-1], _checked_model(model).channels)
+    inputs = refinement_inputs(model, many, graph, h=h, steps=2, time=time, lead_time=lead_time)
     loop = Loop(_checked_model(model), model.scaling).eval()
     fields = {0: SAMPLES, 1: Dim(NODES, min=1)}
     shapes: list[Any] = [fields, fields, {0: Dim("steps", min=0)}, _free(inputs[3])]

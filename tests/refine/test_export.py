@@ -19,7 +19,7 @@ from irno_graph.correctors import (
     Options,
 )
 from irno_graph.mesh import periodic_box
-from irno_graph.refine import Anderson, Averaged, Guard, Harmonic
+from irno_graph.refine import Anderson, Averaged, Guard, Harmonic, LeftOut
 from irno_graph.refine.export import export_onnx, export_refinement, graph_tensors, refinement_inputs
 
 
@@ -49,8 +49,12 @@ CORRECTORS: dict[str, Callable[[], Any]] = {
 
 @cache
 def program_of(kind: str) -> tuple[ig.IRNO, torch.export.ExportedProgram]:
+    """The base is not asked: a model whose base is elsewhere is exported, too."""
     model = model_of(CORRECTORS[kind](), alpha=Harmonic(0.4, after=2))
-    return model, export_refinement(model, torch.randn(1, 60, 3), mesh(60), time=0.1, lead_time=0.2)
+    base, model.base = model.base, LeftOut("operator")
+    program = export_refinement(model, torch.randn(1, 60, 3), mesh(60), time=0.1, lead_time=0.2)
+    model.base = base
+    return model, program
 
 
 @pytest.mark.parametrize("kind", CORRECTORS)
@@ -64,7 +68,8 @@ def test_a_program_refines_as_the_model_does(kind: str, tmp_path: Path) -> None:
         x = torch.randn(samples, nodes, 3)
         times: Any = {"time": torch.rand(samples), "lead_time": 0.7}
         expected = model(x, mesh(nodes), steps=steps, **times)
-        value, residual, taken = refine(*refinement_inputs(model, x, mesh(nodes), steps=steps, **times))
+        h = expected.states[0] if nodes == 90 else None  # the base's answer, given or asked for
+        value, residual, taken = refine(*refinement_inputs(model, x, mesh(nodes), h=h, steps=steps, **times))
         torch.testing.assert_close(value, expected.value, rtol=1e-5, atol=1e-6)
         assert torch.equal(taken, expected.steps_taken)
         if steps:
@@ -128,6 +133,12 @@ def test_batches_and_shapes_that_are_no_samples_are_refused() -> None:
         graph_tensors(model.corrector, Batch.from_data_list([mesh(60), mesh(75)]))
     with pytest.raises(ValueError, match=r"\[samples, nodes, in_channels\], got \[60, 3\]"):
         refinement_inputs(model, torch.randn(60, 3), mesh(60))
+    with pytest.raises(ValueError, match="channels=3"):
+        export_refinement(model, torch.randn(1, 60, 2), mesh(60))
+    with pytest.raises(ValueError, match="samples of x, 2, got 1"):
+        refinement_inputs(model, torch.randn(2, 60, 3), mesh(60), h=torch.randn(1, 60, 2))
+    with pytest.raises(ValueError, match="0 or more"):
+        refinement_inputs(model, torch.randn(2, 60, 3), mesh(60), steps=-1)
     timed = EdgeMessagePassing(3, 2, options=FEATURES)
     with pytest.raises(ValueError, match="not depend on times in ONNX"):
         export_onnx(timed, torch.randn(1, 60, 3), torch.randn(1, 60, 2), mesh(60), "no.onnx")
