@@ -43,3 +43,27 @@ def solver(
     write_json(data, result)
     figures = write_solver_report(result, out, config=config)
     say_files([("the report", out), ("its figures", data), *(("picture", figure) for figure in figures)])
+
+
+@app.command("ce-gauss")
+def ce_gauss(
+    config: Annotated[Path, typer.Option(help="Settings.")] = Path("configs/experiment_cpu.yaml"),
+    out: Annotated[Path, typer.Option(help="Markdown file; figures and JSON go beside it.")] = Path(
+        "docs/results/ce_gauss.md"
+    ),
+) -> None:
+    """CE-Gauss rollouts refined on irregular meshes: data, trainings with controls, figures; goes on where it was."""
+    from irno_graph.experiments.ce_gauss import read_ce_gauss_config, run_ce_gauss
+    from irno_graph.experiments.demo import write_json
+    from irno_graph.experiments.provenance import hardware
+    from irno_graph.report.ce_gauss_report import write_ce_gauss_report
+
+    settings = read_ce_gauss_config(config)
+    result = run_ce_gauss(settings, report=lambda line: console.print(line, markup=False)) | {
+        "machine": hardware()
+    }
+    data = out.with_suffix(".json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(data, result)
+    figures = write_ce_gauss_report(result, out, config=config)
+    say_files([("the report", out), ("its figures", data), *(("picture", figure) for figure in figures)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +24,17 @@ def about(config: ExperimentConfig, start: str) -> dict[str, Any]:
         "commit": commit(),
         "torch_threads": torch.get_num_threads(),
     }
+
+
+def hardware() -> str:
+    """The processor and how many of its cores this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
 
 
 def commit() -> str:

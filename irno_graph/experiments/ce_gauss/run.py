@@ -1,0 +1,173 @@
+"""The whole experiment: data, trainings, figures; what is there already stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from irno_graph.experiments.ce_gauss.config import CEGaussConfig
+from irno_graph.experiments.ce_gauss.figures import (
+    band_figures,
+    cost_figures,
+    place_figures,
+    rollout_figures,
+    setting_figures,
+    shifted,
+    transferred,
+    weights_of,
+)
+from irno_graph.experiments.ce_gauss.trainings import Training, all_trainings, model_of, train_all
+from irno_graph.experiments.config import DataConfig, ExperimentConfig, read_config
+from irno_graph.experiments.evaluation import load_model
+from irno_graph.experiments.kept import kept
+from irno_graph.experiments.provenance import commit
+from irno_graph.experiments.sets import Report, read_sets
+from irno_graph.experiments.solver.one_step import certificate_figures
+from irno_graph.refine import load
+from irno_graph.training.pairs import TrajectorySet
+
+Figures = dict[str, Any]
+
+
+def run_ce_gauss(config: CEGaussConfig, *, report: Report = print) -> Figures:
+    """Generate, train and measure what is not there yet, and give all figures.
+
+    Raises:
+        RuntimeError: if a training fails.
+        ValueError: if files are there that the config's settings did not make.
+    """
+    make_data(config, report)
+    train_all(config, report=report)
+    return measure_all(config, report=report)
+
+
+def make_data(config: CEGaussConfig, report: Report) -> None:
+    """Generate what is not there: afterwards trainings may start beside one another."""
+    training = read_config(config.training)
+    for part in ("train", "more", "valid"):
+        read_sets(training, part, "cpu", report)
+    for data in (config.test, *(shift.data for shift in config.shifts)):
+        _test_set(data, report)
+
+
+def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
+    """The figures of finished trainings; those that are known for these models and settings are not measured again."""
+    torch.set_num_threads(1)
+    test = _test_set(config.test, report)
+    measured = _Measured(config, test, report)
+    first = config.seeds[0]
+    main: Figures = {str(seed): measured.headline(seed) for seed in config.seeds}
+    return {
+        "config": asdict(config),
+        "training": asdict(read_config(config.training)),
+        "commit": commit(),
+        "main": main,
+        "variants": [measured.variant(one) for one in all_trainings(config) if one.variant != "main"],
+        "settings": measured.of_model(
+            "settings",
+            first,
+            ["alphas", "most_steps", "time_steps"],
+            lambda model, truth, graph: setting_figures(
+                model, truth, graph, alphas=config.alphas, most_steps=config.most_steps
+            ),
+        ),
+        "bands": measured.of_model("bands", first, [], band_figures),
+        "places": measured.of_model("places", first, [], place_figures),
+        "cost": measured.of_model("cost", first, [], cost_figures),
+        "certificates": measured.of_model(
+            "certificates", first, ["certified", "time_steps"], measured.certificates
+        ),
+        "shifts": {shift.name: measured.shift(number, first) for number, shift in enumerate(config.shifts)},
+    }
+
+
+def _test_set(data: DataConfig, report: Report) -> TrajectorySet:
+    return read_sets(ExperimentConfig(data=data), "test", "cpu", report)[0]
+
+
+class _Measured:
+    def __init__(self, config: CEGaussConfig, test: TrajectorySet, report: Report) -> None:
+        self.config, self.test, self.report = config, test, report
+        self.folder = Path(config.folder) / "figures"
+
+    def _kept(self, name: str, settings: Any, models: list[Path], measure: Callable[[], Figures]) -> Figures:
+        def said() -> Figures:
+            self.report(f"measuring {name}")
+            return measure()
+
+        known = {"settings": settings, "test": asdict(self.config.test)}
+        return kept(self.folder / f"{name}.json", known, models, said)
+
+    def headline(self, seed: int) -> Figures:
+        """The main training's model of a seed on all times of the test flows."""
+        file, steps = model_of(self.config, seed), self.config.time_steps
+        return self._kept(
+            f"main-{seed}",
+            steps,
+            [file],
+            lambda: rollout_figures(load_model(file), self.test.states, self.test.graph, steps),
+        )
+
+    def of_model(self, name: str, seed: int, keys: list[str], measure: Callable[..., Figures]) -> Figures:
+        """Figures of the main training's model up to `time_steps`, that depend on these keys of the config."""
+        file, truth = model_of(self.config, seed), self.test.states[:, : self.config.time_steps + 1]
+        settings = {key: getattr(self.config, key) for key in keys}
+        return self._kept(name, settings, [file], lambda: measure(load_model(file), truth, self.test.graph))
+
+    def certificates(self, model: Any, truth: torch.Tensor, graph: Any) -> Figures:
+        """At the first, the middle and the last time step."""
+        last = truth.shape[1] - 2
+        return certificate_figures(
+            model,
+            truth,
+            graph,
+            certified=self.config.certified,
+            time_steps=sorted({0, last // 2, last}),
+            iterations=60,
+        )
+
+    def variant(self, training: Training) -> Figures:
+        """A variant against the main model of its seed; a base also with the main model's corrector on it."""
+        main, steps = model_of(self.config, training.seed), self.config.time_steps
+        truth, graph = self.test.states[:, : steps + 1], self.test.graph
+
+        def measure() -> Figures:
+            own = load(training.file)
+            refined = training.stage == "corrector"
+            model = own if refined else transferred(load_model(main), own)
+            weights = {"base": weights_of(model.base), "corrector": weights_of(model.corrector)}
+            return {
+                "weights": weights,
+                "cost": cost_figures(model, truth, graph),
+                **rollout_figures(model, truth, graph, steps),
+            }
+
+        found = self._kept(
+            f"{training.variant}-{training.seed}", training.stage, [training.file, main], measure
+        )
+        group = next(own.group for own in self.config.variants if own.name == training.variant)
+        return {
+            "name": training.variant,
+            "group": group,
+            "stage": training.stage,
+            "seed": training.seed,
+            **found,
+        }
+
+    def shift(self, number: int, seed: int) -> Figures:
+        """The main training's model on other flows, nodes or starts."""
+        wanted, file = self.config.shifts[number], model_of(self.config, seed)
+
+        def measure() -> Figures:
+            model, own = load_model(file), _test_set(wanted.data, self.report)
+            truth, graph = shifted(
+                own.states, own.graph, model, noise=wanted.noise, dropout=wanted.dropout, seed=number
+            )
+            steps = min(self.config.time_steps, truth.shape[1] - 1)
+            return {"nodes": graph.num_nodes, **rollout_figures(model, truth, graph, steps)}
+
+        return self._kept(f"shift-{number}", [asdict(wanted), self.config.time_steps], [file], measure)
