@@ -99,6 +99,17 @@ def test_what_means_nothing_in_json_changes_nothing(saved: Path) -> None:
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
 
 
+def test_an_entry_that_is_there_twice_is_refused(saved: Path) -> None:
+    """Another reader could take the first one, which the hash does not cover."""
+    with safe_open(saved, framework="pt") as file:
+        text = file.metadata()["irno_graph"]
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    target = saved.with_name("changed.safetensors")
+    save_file(tensors, target, metadata={"irno_graph": '{"alpha": 0.9, ' + text[1:]})
+    with pytest.raises(ValueError, match=r"changed\.safetensors.*twice"):
+        ig.load(target)
+
+
 def earlier(said: dict[str, Any]) -> None:
     """The description as format 1 had it."""
     del said["description_hash"], said["commit"]
@@ -113,6 +124,16 @@ def test_files_of_the_format_before_are_read(saved: Path) -> None:
     assert torch.equal(again.scaling.mean, model.scaling.mean)
     assert describe("ce-gauss-small")["format"] == 1
     assert ig.load("ce-gauss-small").steps == 3
+
+
+@pytest.mark.parametrize("form", [True, 1.0, "1", None, 0, 3])
+def test_other_formats_are_not_taken_for_it(saved: Path, form: Any) -> None:
+    def change(said: dict[str, Any]) -> None:
+        earlier(said)
+        said["format"] = form
+
+    with pytest.raises(ValueError, match=r"changed\.safetensors.*should have format 2"):
+        ig.load(rewritten(saved, change))
 
 
 def test_a_file_is_not_turned_into_one_of_the_format_before(saved: Path) -> None:
