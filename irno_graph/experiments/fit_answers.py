@@ -19,6 +19,7 @@ from irno_graph.mesh import Mesh
 from irno_graph.refine import IRNO, LeftOut, save
 from irno_graph.training.answers import Answers
 from irno_graph.training.answers_fit import AnswersFit, Fitted, fit_corrector
+from irno_graph.training.processes import first_process_first, join_processes, rank_and_size
 
 VALID_SHARE = 0.2  # of the samples, the last ones, where there is no file of validation samples
 
@@ -89,6 +90,8 @@ def fit_file(
         ValueError: if files, mesh and options do not fit each other.
     """
     usable_device(device)
+    device = join_processes(device)
+    report = report if rank_and_size()[0] == 0 else lambda _: None
     architecture, settings = architecture or Architecture(), settings or AnswersFit()
     graph = Graph.from_mesh(mesh).to(device)
     train = read_answers(field, graph)
@@ -111,7 +114,9 @@ def fit_file(
         "left on validation": found.left,
         "commit": commit(),
     }
-    save(model.cpu(), out, about=about)
+    with first_process_first() as first:
+        if first:
+            save(model.cpu(), out, about=about)
     return found
 
 

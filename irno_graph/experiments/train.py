@@ -16,7 +16,6 @@ from torch import nn
 from irno_graph.bases.rigno import RIGNO, Architecture
 from irno_graph.correctors import MultiscaleMessagePassing, Options
 from irno_graph.experiments.config import (
-    ConfigError,
     CorrectorConfig,
     ExperimentConfig,
     FitConfig,
@@ -25,6 +24,7 @@ from irno_graph.experiments.config import (
 from irno_graph.experiments.evaluation import usable_device
 from irno_graph.experiments.provenance import about, commit
 from irno_graph.experiments.sets import Report, read_sets
+from irno_graph.experiments.starts import as_rigno, begun_model, finished_base, take_over
 from irno_graph.losses import BandFilterLoss, ChebyshevSpectralLoss, RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
 from irno_graph.training.base_task import BaseTask, Curriculum, set_statistics
@@ -40,6 +40,7 @@ from irno_graph.training.corrector_task import (
 from irno_graph.training.fit import fit
 from irno_graph.training.lead_times import LeadTimes
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
+from irno_graph.training.processes import first_process_first, join_processes, rank_and_size
 from irno_graph.training.schedule import Schedule
 from irno_graph.training.unrolling import Unrolling
 
@@ -56,7 +57,8 @@ def train(
 ) -> list[Path]:
     """Run a stage of an experiment, or base and corrector ("all"); a run that was cut off goes on.
 
-    Changes like "corrector.steps=4" win over the file.
+    Changes like "corrector.steps=4" win over the file. Processes that `torchrun` started share the batches; the first
+    one makes data, writes and reports.
 
     Returns the model files written: `base.safetensors`, `model.safetensors`, `control.safetensors` in the
     experiment's folder.
@@ -68,11 +70,13 @@ def train(
     if stage not in (*STAGES, "all"):
         raise ValueError(f"`stage` should be one of {', '.join(STAGES)} or all, got '{stage}'.")
     usable_device(device)
+    device = join_processes(device)
+    report = report if rank_and_size()[0] == 0 else _silent
     if config.start and stage == "base":
         raise ValueError(f"the config starts from `{config.start}`, which has a base: run another stage.")
     stages = (stage,) if stage != "all" else ("corrector",) if config.start else ("base", "corrector")
     if "base" not in stages and not (stage == "control" and config.control_start):
-        _finished_base(config)
+        finished_base(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     run: dict[str, Callable[[ExperimentConfig, str, Report], Path]] = {
@@ -84,9 +88,14 @@ def train(
 
 
 def curves(config_path: str | os.PathLike[str], changes: Sequence[str] = ()) -> dict[str, list[Path]]:
-    """For each stage that has been validated, its metrics.csv files: one, and one more for each resume."""
+    """For each stage that has been validated, its metrics.csv files: one, and one more for each resume.
+
+    Nothing in all processes but the first.
+    """
     folder = Path(read_config(config_path, changes).folder)
-    found = {}
+    found: dict[str, list[Path]] = {}
+    if rank_and_size()[0] > 0:
+        return found
     for stage in STAGES:
         logs = sorted((folder / stage / "csv").rglob("metrics.csv"), key=lambda file: file.stat().st_mtime)
         validated = [
@@ -100,7 +109,7 @@ def curves(config_path: str | os.PathLike[str], changes: Sequence[str] = ()) -> 
 def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
     """Train the base over its whole schedule."""
     lightning.seed_everything(config.seed, verbose=False)
-    sets, valid = (read_sets(config, part, device, report) for part in ("train", "valid"))
+    sets, valid = _sets(config, ("train", "valid"), device, report)
     base = RIGNO(
         4,
         4,
@@ -120,8 +129,8 @@ def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
 def train_control(config: ExperimentConfig, device: str, report: Report) -> Path:
     """Train the finished base, or an earlier control, on for as many optimiser steps as the corrector takes."""
     lightning.seed_everything(config.seed + 1, verbose=False)
-    sets, more, valid = (read_sets(config, part, device, report) for part in ("train", "more", "valid"))
-    base = _finished_base(config) if not config.control_start else _rigno(load(config.control_start), config)
+    sets, more, valid = _sets(config, ("train", "more", "valid"), device, report)
+    base = finished_base(config) if not config.control_start else as_rigno(load(config.control_start), config)
     base.requires_grad_(True)
     settings = FitConfig(
         **{**asdict(config.base.fit), "optimizer_steps": config.corrector.fit.optimizer_steps}
@@ -132,7 +141,7 @@ def train_control(config: ExperimentConfig, device: str, report: Report) -> Path
 def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Path:
     """Train the corrector on the finished base, or train on the corrector of the model that the config starts from."""
     lightning.seed_everything(config.seed + 2, verbose=False)
-    sets, more, valid = (read_sets(config, part, device, report) for part in ("train", "more", "valid"))
+    sets, more, valid = _sets(config, ("train", "more", "valid"), device, report)
     sets += more
     wanted = config.corrector
     corrector = MultiscaleMessagePassing(
@@ -144,11 +153,11 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
         modes=wanted.modes,
         options=Options(edge_hidden=wanted.edge_hidden),
     )
-    begun = _begun(config)
+    begun = begun_model(config)
     if begun is not None:
-        _take_over(corrector, begun, config)
+        take_over(corrector, begun, config)
     model = IRNO(
-        _finished_base(config),
+        finished_base(config),
         corrector,
         alpha=wanted.alpha,
         steps=wanted.steps,
@@ -188,7 +197,7 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
     model.eval()
     model.steps = best_steps(model, valid, task.spread, wanted.steps + wanted.past_steps)
     report(f"refinement steps with the lowest validation error: {model.steps}")
-    return save(model.cpu(), Path(config.folder) / "model.safetensors", about=about(config, config.start))
+    return _saved(model, Path(config.folder) / "model.safetensors", config, config.start)
 
 
 def _spectral_loss(wanted: CorrectorConfig) -> nn.Module | None:
@@ -236,8 +245,27 @@ def _fit_base(
         settings=asdict(config),
         **options,
     )
-    known = about(config, config.control_start if name == "control" else config.start)
-    return save(base.cpu(), Path(config.folder) / f"{name}.safetensors", about=known)
+    start = config.control_start if name == "control" else config.start
+    return _saved(base, Path(config.folder) / f"{name}.safetensors", config, start)
+
+
+def _sets(
+    config: ExperimentConfig, parts: Sequence[str], device: str, report: Report
+) -> list[list[TrajectorySet]]:
+    """Those of each part; the first process makes what is not there."""
+    with first_process_first():
+        return [read_sets(config, part, device, report) for part in parts]
+
+
+def _saved(model: nn.Module, path: Path, config: ExperimentConfig, start: str) -> Path:
+    """Where the first process wrote the model."""
+    with first_process_first() as first:
+        if first:
+            save(model.cpu(), path, about=about(config, start))
+    return path
+
+
+def _silent(_: str) -> None: ...
 
 
 def _schedule(settings: FitConfig, weight_decay: float) -> Schedule:
@@ -255,42 +283,3 @@ def _fit_options(settings: FitConfig, device: str) -> dict[str, Any]:
         "options": settings.options(),
         "about": {"commit": commit()},
     }
-
-
-def _begun(config: ExperimentConfig) -> IRNO | None:
-    """The model that the config starts from, if it names one."""
-    if not config.start:
-        return None
-    model = load(config.start)
-    if not isinstance(model, IRNO):
-        raise ConfigError(
-            f"`start` should name a model with a corrector, got {type(model).__name__} in `{config.start}`."
-        )
-    return model
-
-
-def _take_over(corrector: MultiscaleMessagePassing, begun: IRNO, config: ExperimentConfig) -> None:
-    """Give `corrector` the weights of the model that the config starts from."""
-    try:
-        corrector.load_state_dict(begun.corrector.state_dict())
-    except RuntimeError as error:
-        raise ConfigError(
-            f"the corrector in `{config.start}` should have the sizes that `corrector` gives "
-            f"(hidden, layers, levels, edge_hidden, modes): {str(error).splitlines()[1].strip()}"
-        ) from error
-
-
-def _finished_base(config: ExperimentConfig) -> RIGNO:
-    begun = _begun(config)
-    path = Path(config.start or config.base_file or Path(config.folder) / "base.safetensors")
-    if begun is None and not path.is_file():
-        raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
-    return _rigno(load(path) if begun is None else begun.base, config)
-
-
-def _rigno(base: object, config: ExperimentConfig) -> RIGNO:
-    if not isinstance(base, RIGNO):
-        raise ValueError(
-            f"`{config.name}` should start from a RIGNO, got {type(base).__name__}: train a base first."
-        )
-    return base

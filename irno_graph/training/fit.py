@@ -35,8 +35,18 @@ class PlanEpoch(Callback):
         self.plan = plan
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        """Plan the epoch."""
+        """Plan the epoch.
+
+        Raises:
+            ValueError: if a batch has fewer samples than there are processes.
+        """
         self.plan.set_epoch(trainer.current_epoch)
+        fewest = min(len(task.samples) for task in self.plan.tasks)
+        if fewest < rank_and_size()[1]:
+            raise ValueError(
+                f"`batch_size` and training sets should give each process a sample of every batch, got {fewest} for "
+                f"{rank_and_size()[1]} processes: raise them, or start fewer processes."
+            )
 
 
 class StopAfter(Callback):
@@ -159,10 +169,7 @@ def _machines(device: str) -> dict[str, Any]:
         "accelerator": "gpu" if gpu else "cpu",
         "devices": local_size(),
         "num_nodes": size // local_size(),
-        "strategy": DDPStrategy(
-            process_group_backend="nccl" if gpu else "gloo",
-            broadcast_buffers=False,
-        ),
+        "strategy": DDPStrategy(process_group_backend="nccl" if gpu else "gloo"),
         "use_distributed_sampler": False,
     }
 
@@ -178,6 +185,7 @@ def quiet() -> Iterator[None]:
             ".*in eval mode at the start of training.*",
             ".*exists and is not empty.*",
             ".*treespec, LeafSpec.*",
+            ".*sync_dist=True.*",
         ):
             warnings.filterwarnings("ignore", message=message)
         yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ def rank_and_size() -> tuple[int, int]:
 def join_processes(device: str) -> str:
     """Meet the processes that `torchrun` started, if it did, and return this one's device.
 
-    The group is gloo's on the CPU, nccl's on GPUs.
+    The group is gloo's on the CPU, nccl's on GPUs. All but the first process are silent from then on.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
@@ -36,7 +38,15 @@ def join_processes(device: str) -> str:
         torch.cuda.set_device(device)
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        atexit.register(_leave)
+        if rank_and_size()[0] > 0:
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     return device
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def local_size() -> int:
