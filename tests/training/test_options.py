@@ -64,7 +64,7 @@ class Line(lightning.LightningModule):
 
 
 def run(folder: Path, task: Line, batch_size: int = 4, steps: int = 12, **options: Any) -> Line:
-    length = {"total_steps": steps, "epoch_batches": 4, "validate_every": 1}
+    length: dict[str, Any] = {"total_steps": steps, "epoch_batches": 4, "validate_every": 1}
     fit(task, BatchPlan([16], batch_size, 1), folder, options=FitOptions(**options), **length)
     return task
 
@@ -196,9 +196,14 @@ def test_gradients_in_bfloat16_are_finite_and_near(number, monkeypatch):
 def test_fields_are_turned_in_full_precision(monkeypatch):
     task = tasks()[1]
     assert isinstance(task, CorrectorTask)
-    seen = []
+    seen: list[Any] = []
     states = task._states
-    monkeypatch.setattr(task, "_states", lambda *given: seen.append(given) or states(*given))
+
+    def watched(*given: Any) -> Any:
+        seen.append(given)
+        return states(*given)
+
+    monkeypatch.setattr(task, "_states", watched)
     for name in ("log", "log_dict"):
         monkeypatch.setattr(task, name, lambda *_: None)
     for enabled in (False, True):

@@ -108,7 +108,9 @@ def gradients(
     for name in ("log", "log_dict"):
         monkeypatch.setattr(task, name, lambda *_: None)
     task.zero_grad(set_to_none=True)
-    task.training_step(batch, 0).backward()
+    loss = task.training_step(batch, 0)
+    assert isinstance(loss, Tensor)
+    loss.backward()
     return [own.grad.clone() for own in task.parameters() if own.grad is not None]
 
 
