@@ -18,7 +18,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -44,7 +43,7 @@ class Row:
     """
 
     runs: int = 0
-    kills: Counter[str] = field(default_factory=Counter)
+    kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MOMENTS, 0))
     halves: int = 0
     late: int = 0
     unequal: list[str] = field(default_factory=list)
