@@ -18,6 +18,7 @@ from irno_graph.mesh.periodic import unwrapped
 from irno_graph.mesh.staging import as_array, padded, quiet, staged_files
 
 Add = Callable[[float, Mapping[str, Any]], None]
+REOPENED = 50  # after so many snapshots
 
 
 def write_series(
@@ -94,20 +95,32 @@ def _xdmf_series(path: Path, mesh: Mesh, comment: str) -> Iterator[Add]:
     writer = meshio.xdmf.TimeSeriesWriter(path)
     # Entering meshio's writer would put the .h5 into the working directory: open it beside the XML instead.
     writer.h5_filename = str(path.with_suffix(".h5"))
-    with h5py.File(writer.h5_filename, "w") as writer.h5_file, path.open("w", encoding="utf-8") as file:
-        with quiet():
-            writer.write_points_cells(padded(mesh.points), list(mesh.cells))
-        head = ElementTree.tostring(writer.xdmf_file, encoding="unicode", short_empty_elements=False)
-        before, after = head.split("</Grid>", 1)  # inside the collection, which is empty
-        file.write(comment + before + "\n")
+    writer.h5_file = h5py.File(writer.h5_filename, "w")
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            with quiet():
+                writer.write_points_cells(padded(mesh.points), list(mesh.cells))
+            head = ElementTree.tostring(writer.xdmf_file, encoding="unicode", short_empty_elements=False)
+            before, after = head.split("</Grid>", 1)  # inside the collection, which is empty
+            file.write(comment + before + "\n")
+            written = 0
 
-        def write(time: float, frame: Mapping[str, Any]) -> None:
-            writer.write_data(time, point_data=frame, cell_data=_cell_data(mesh))
-            file.write(ElementTree.tostring(writer.collection[0], encoding="unicode") + "\n")
-            writer.collection.clear()
+            def write(time: float, frame: Mapping[str, Any]) -> None:
+                nonlocal written
+                if (
+                    written % REOPENED == REOPENED - 1
+                ):  # HDF5 keeps something of every array until it is closed
+                    writer.h5_file.close()
+                    writer.h5_file = h5py.File(writer.h5_filename, "a")
+                writer.write_data(time, point_data=frame, cell_data=_cell_data(mesh))
+                file.write(ElementTree.tostring(writer.collection[0], encoding="unicode") + "\n")
+                writer.collection.clear()
+                written += 1
 
-        yield write
-        file.write("</Grid>" + after + "\n")
+            yield write
+            file.write("</Grid>" + after + "\n")
+    finally:
+        writer.h5_file.close()
 
 
 @contextmanager
