@@ -197,11 +197,15 @@ def _free(tensors: dict[str, Tensor]) -> dict[str, Any]:
 def _exported(module: nn.Module, inputs: tuple[Any, ...], shapes: Any) -> ExportedProgram:
     try:
         with torch.no_grad():
-            return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
     except torch._dynamo.exc.UserError as error:
         raise ValueError(
             f"`graph` should have more than one node and edge on each level to be an example of all graphs: {error}"
         ) from error
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # megabytes of this machine's paths
+    return program
 
 
 def _checked(corrector: nn.Module) -> Corrector:
