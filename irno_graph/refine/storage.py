@@ -115,8 +115,6 @@ def _model(description: dict[str, Any], path: Path) -> nn.Module:
     if "module" in description:
         return built(description["module"], path)
     scaling, own = description["scaling"], description["base"].get(OWN)
-    if type(description["steps"]) is not int:
-        raise StorageError(f"`steps` should be a whole number, got {description['steps']!r:.60}")
     return IRNO(
         built(description["base"], path) if own is None else LeftOut(str(own), description["base_hash"]),
         built(description["corrector"], path),

@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+import irno_graph as ig
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -31,3 +33,11 @@ def test_the_fuzzer_sees_a_reader_that_does_not_look(
     monkeypatch.setattr("irno_graph.refine.storage.description_hash", lambda said: "always the same")
     rows = fuzzer.fuzz(60, seed=0)
     assert any(rows["words in the description"].wrong + rows["numbers in the description"].wrong)
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 5000, "a\0b.safetensors", "", ".", "/dev/zero", "/dev/null/a.safetensors"]
+)
+def test_paths_that_are_no_files_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="should be a"):
+        ig.load(name)
