@@ -30,7 +30,7 @@ from partition import KINDS
 import irno_graph as ig
 from irno_graph.graph import Graph, Partition, parts_of
 from irno_graph.refine import PartitionedIRNO
-from irno_graph.refine.ranks import launched_ranks
+from irno_graph.training.processes import join_processes, world
 from meshes import square
 
 STEPS, REPEATS, CHANNELS = 4, 3, 4
@@ -45,25 +45,31 @@ def refinement_case(kind: str, nodes: int, ranks: int) -> None:
     graph = Graph.from_mesh(square(nodes), order="hilbert")
     x = torch.randn(graph.num_nodes, CHANNELS)
     model = ig.IRNO(lambda x, graph: x, KINDS[kind][0](), steps=STEPS)
-    with launched_ranks(torch.device("cpu")) as group, torch.no_grad():
-        asked = model if group is None else PartitionedIRNO(model, ranks, group=group)
-        asked(x, graph)  # makes the geometry and the parts
+    join_processes("cpu")
+    group = world()
+    asked = model if group is None else PartitionedIRNO(model, ranks, group=group)
 
-        def least(work: Any) -> float:
-            taken = []
-            for _ in range(REPEATS):
-                if group is not None:
-                    dist.barrier()
-                taken.append(seconds(work))
-            return min(taken)
+    @torch.no_grad()
+    def refine() -> None:
+        asked(x, graph)
 
-        own = x[: math.ceil(graph.num_nodes / ranks)]
-        received = [torch.empty_like(own) for _ in range(ranks)]
-        gather = (lambda: None) if group is None else (lambda: dist.all_gather(received, own))
-        found = {"kind": kind, "nodes": graph.num_nodes, "ranks": ranks}
-        found |= {"seconds": least(lambda: asked(x, graph)), "exchange": STEPS * least(gather)}
-        if group is None or group.rank() == 0:
-            print(json.dumps(found), flush=True)
+    refine()  # makes the geometry and the parts
+
+    def least(work: Any) -> float:
+        taken = []
+        for _ in range(REPEATS):
+            if group is not None:
+                dist.barrier()
+            taken.append(seconds(work))
+        return min(taken)
+
+    own = x[: math.ceil(graph.num_nodes / ranks)]
+    received = [torch.empty_like(own) for _ in range(ranks)]
+    gather = (lambda: None) if group is None else (lambda: dist.all_gather(received, own))
+    found = {"kind": kind, "nodes": graph.num_nodes, "ranks": ranks}
+    found |= {"seconds": least(refine), "exchange": STEPS * least(gather)}
+    if group is None or group.rank() == 0:
+        print(json.dumps(found), flush=True)
 
 
 def refinement(kind: str, nodes: int, ranks: int) -> dict[str, Any]:

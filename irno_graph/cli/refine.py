@@ -40,24 +40,22 @@ def refine(
     from irno_graph.experiments.evaluation import load_model
     from irno_graph.mesh import read_mesh
     from irno_graph.refine import Status
-    from irno_graph.refine.ranks import launched_ranks, own_device
+    from irno_graph.training.processes import join_processes, world
 
-    network = load_model(model, own_device(device))
-    with launched_ranks(next(network.parameters()).device) as group:
-        console.quiet = group is not None and group.rank() > 0
-        with stage(f"Refining the answers in {field}") as progress:
-            found = refine_file(
-                network,
-                read_mesh(mesh),
-                field,
-                out,
-                steps=steps,
-                tolerance=tolerance,
-                batch=batch,
-                parts=parts,
-                group=group,
-                progress=progress,
-            )
+    network = load_model(model, join_processes(device))
+    with stage(f"Refining the answers in {field}") as progress:
+        found = refine_file(
+            network,
+            read_mesh(mesh),
+            field,
+            out,
+            steps=steps,
+            tolerance=tolerance,
+            batch=batch,
+            parts=parts,
+            group=world(),
+            progress=progress,
+        )
     for code in sorted(set(found.status.tolist())):
         count = int((found.status == code).sum())
         console.print(f"{count} of {len(found.status)} samples: {Status(code).sentence}.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,30 +79,6 @@ class Ranks:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 dist.all_reduce(parameter.grad, group=self.group)
-
-
-@contextmanager
-def launched_ranks(device: torch.device) -> Iterator[dist.ProcessGroup | None]:
-    """The processes that `torchrun` started together with this one, over gloo or, on GPUs, nccl; None if it is alone.
-
-    A group that is there already is taken as it is.
-    """
-    if dist.is_initialized():
-        yield dist.group.WORLD
-        return
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        yield None
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield dist.group.WORLD
-    finally:
-        dist.destroy_process_group()
-
-
-def own_device(name: str) -> str:
-    """`name`, or, for "cuda" in a process that `torchrun` started, the GPU of its own."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name
 
 
 def _in_order(values: Tensor, owned: Sequence[Tensor]) -> Tensor:

@@ -24,6 +24,11 @@ def rank_and_size() -> tuple[int, int]:
     return 0, 1
 
 
+def world() -> torch.distributed.ProcessGroup | None:
+    """The group of all processes, None for one alone."""
+    return torch.distributed.group.WORLD if rank_and_size()[1] > 1 else None
+
+
 def join_processes(device: str) -> str:
     """Meet the processes that `torchrun` started, if it did, and return this one's device.
 
