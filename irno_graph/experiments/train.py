@@ -261,6 +261,8 @@ def _saved(model: nn.Module, path: Path, config: ExperimentConfig, start: str) -
     """Where the first process wrote the model."""
     with first_process_first() as first:
         if first:
+            for half in path.parent.glob(f".{path.stem}-*{path.suffix}"):  # of a process that was killed here
+                half.unlink(missing_ok=True)
             save(model.cpu(), path, about=about(config, start))
     return path
 

@@ -195,12 +195,34 @@ def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Keep the settings of a run beside it, and refuse to go on with others."""
     file = folder / "settings.json"
     text = json.dumps(settings, indent=1, sort_keys=True)
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
+    if file.is_file() and (found := file.read_text(encoding="utf-8")) != text:
         raise ValueError(
-            f"the run in `{folder}` was started with other settings: move the folder away, or restore them."
+            f"the run in `{folder}` was started with other settings{_differing(found, json.loads(text))}: move the "
+            "folder away, or restore them."
         )
     with atomic_path(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _differing(found: str, settings: dict[str, Any]) -> str:
+    """The first three keys that differ, in words."""
+    try:
+        before, now = _flat(json.loads(found)), _flat(settings)
+    except json.JSONDecodeError:
+        return ""
+    keys = [key for key in sorted({**before, **now}) if before.get(key, "none") != now.get(key, "none")]
+    said = [f"`{key}` was {before.get(key, 'none')}, is {now.get(key, 'none')}" for key in keys[:3]]
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _flat(tree: Any, key: str = "") -> dict[str, Any]:
+    """Leaves by dotted key."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if items is None:
+        return {key: tree}
+    return {
+        name: leaf for part, own in items for name, leaf in _flat(own, f"{key}.{part}".lstrip(".")).items()
+    }
 
 
 def _sweep(folder: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_cut_off_run_does_not_go_on_with_other_settings(tmp_path):
     path = config(tmp_path)
     train(path, stage="base", report=lambda line: None)
     path.write_text(path.read_text().replace("processor_steps: 1", "processor_steps: 2"))
-    with pytest.raises(ValueError, match="started with other settings"):
+    with pytest.raises(ValueError, match=r"other settings \(`base.processor_steps` was 1, is 2\)"):
         train(path, stage="base", report=lambda line: None)
 
 
