@@ -23,9 +23,8 @@ def commit() -> str | None:
 
     "-dirty" follows where files of the checkout are changed. It is looked up once per process, the first time.
     """
-    if (
-        _git("ls-files", "--error-unmatch", HERE.name) is None
-    ):  # a folder of installed packages inside other code
+    tracked = _git("ls-files", "--error-unmatch", HERE.name) is not None
+    if not tracked:  # a folder of installed packages inside other code
         return None
     return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
