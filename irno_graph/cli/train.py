@@ -25,6 +25,7 @@ def train(
     from irno_graph.experiments.train import curves
     from irno_graph.experiments.train import train as run
     from irno_graph.report import training_figure, write_figure
+    from irno_graph.report.training_picture import vorticity_picture
 
     changes = tuple(change or ())
     written = run(
@@ -33,6 +34,7 @@ def train(
         device=device,
         changes=changes,
         report=lambda line: console.print(line, markup=False),
+        draw=vorticity_picture,
     )
     files = [("model", path) for path in written]
     logs = curves(config, changes)

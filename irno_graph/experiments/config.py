@@ -24,11 +24,15 @@ Rule = tuple[str, bool, str]  # key, whether its value is possible, what it shou
 LOSSES = ("eigenbasis", "chebyshev", "bands")
 COUNTS = {
     "base": ("hidden", "processor_steps", "draws"),
-    "corrector": ("hidden", "layers", "levels", "steps", "refresh_every", "loss_modes", "truncate"),
+    "corrector": (
+        *("hidden", "layers", "levels", "steps", "truncate", "refresh_every", "loss_modes"),
+        "monitor_trajectories",
+    ),
 }
 NOT_NEGATIVE = (
     *("edge_hidden", "modes", "single_steps", "past_steps", "rollout_trajectories", "refresh_trajectories"),
     *("beta_spectral", "beta_fp", "beta_jacobian", "beta_norm"),
+    *("input_noise", "monitor_every"),
 )
 
 
@@ -125,6 +129,10 @@ class CorrectorConfig:
     loss_modes: int = 128  # of "eigenbasis"
     beta_spectral: float = 1.0
     beta_fp: float = 0.01
+    input_noise: float = 0.0  # on inputs, in standard deviations; with the next: `training.noise.MetInputs`
+    pushforward: float = 0.0  # share of true pairs that begin with the model's own answer
+    monitor_every: int = 0  # validations from one look of `training.monitors.Monitor` to the next; 0: none
+    monitor_trajectories: int = 4  # of each validation set, that it looks at
     refresh_every: int = 4
     rollout_trajectories: int = 24  # of each training set, whose base rollouts are trained on
     refresh_trajectories: int = 24  # the same for the model's own rollouts, made anew every so many epochs
@@ -247,6 +255,7 @@ def _of_models(config: ExperimentConfig) -> Iterator[Rule]:
     yield "base.stepper", base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)
     yield "corrector.spectral_loss", corrector.spectral_loss in LOSSES, "one of " + ", ".join(LOSSES)
     yield "corrector.alpha", 0 < corrector.alpha <= 1, "a number in (0, 1]"
+    yield "corrector.pushforward", 0 <= corrector.pushforward <= 1, "a number in [0, 1]"
     for part, names in COUNTS.items():
         for name in names:
             yield f"{part}.{name}", getattr(getattr(config, part), name) >= 1, "1 or more"

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,19 @@ from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.experiments.starts import as_rigno, begun_model, finished_base, take_over
 from irno_graph.losses import BandFilterLoss, ChebyshevSpectralLoss, RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
-from irno_graph.training.base_task import BaseTask, Curriculum, set_statistics
+from irno_graph.training.base_task import BaseTask, Curriculum, best_steps, set_statistics
 from irno_graph.training.corrector_task import (
     CorrectorTask,
     Refresh,
     Samples,
-    best_steps,
     error_scaling,
     met_states,
     true_pairs,
 )
 from irno_graph.training.fit import fit
 from irno_graph.training.lead_times import LeadTimes
+from irno_graph.training.monitors import Draw, watching
+from irno_graph.training.noise import MetInputs
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
 from irno_graph.training.processes import first_process_first, join_processes, rank_and_size
 from irno_graph.training.schedule import Schedule
@@ -54,6 +56,7 @@ def train(
     device: str = "cpu",
     changes: Sequence[str] = (),
     report: Report = print,
+    draw: Draw | None = None,
 ) -> list[Path]:
     """Run a stage of an experiment, or base and corrector ("all"); a run that was cut off goes on.
 
@@ -81,7 +84,7 @@ def train(
         torch.set_num_threads(config.threads)
     run: dict[str, Callable[[ExperimentConfig, str, Report], Path]] = {
         "base": train_base,
-        "corrector": train_corrector,
+        "corrector": partial(train_corrector, draw=draw),
         "control": train_control,
     }
     return [run[name](config, device, report) for name in stages]
@@ -138,7 +141,7 @@ def train_control(config: ExperimentConfig, device: str, report: Report) -> Path
     return _fit_base(config, base, sets + more, valid, settings, "control", device, report)
 
 
-def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Path:
+def train_corrector(config: ExperimentConfig, device: str, report: Report, draw: Draw | None = None) -> Path:
     """Train the corrector on the finished base, or train on the corrector of the model that the config starts from."""
     lightning.seed_everything(config.seed + 2, verbose=False)
     sets, more, valid = _sets(config, ("train", "more", "valid"), device, report)
@@ -188,12 +191,20 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report) -> Pa
         unrolling=Unrolling(**{field.name: getattr(wanted, field.name) for field in fields(Unrolling)}),
         compiled=wanted.fit.compiled,
     )
+    task.inputs = MetInputs(wanted.input_noise, wanted.pushforward)
+    shown: dict[str, Any] = {
+        "every": wanted.monitor_every,
+        "trajectories": wanted.monitor_trajectories,
+        "draw": draw,
+    }
+    monitors = watching(model, valid, task.spread, **shown)
     plan = BatchPlan(task.sizes(), wanted.fit.batch_size, config.seed + 2)
     refresh = Refresh(plan, wanted.refresh_every, wanted.refresh_trajectories, config.seed + 2)
     folder = Path(config.folder) / "corrector"
     report(f"training the corrector: {wanted.fit.optimizer_steps} steps, logs in {folder}")
     settings = {"base_hash": model.base_hash, **asdict(config)}
-    fit(task, plan, folder, callbacks=(refresh,), settings=settings, **_fit_options(wanted.fit, device))
+    options = _fit_options(wanted.fit, device)
+    fit(task, plan, folder, callbacks=(refresh, *monitors), settings=settings, **options)
     model.eval()
     model.steps = best_steps(model, valid, task.spread, wanted.steps + wanted.past_steps)
     report(f"refinement steps with the lowest validation error: {model.steps}")
@@ -237,14 +248,7 @@ def _fit_base(
     folder = Path(config.folder) / name
     report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
     options = _fit_options(settings, device)
-    fit(
-        task,
-        plan,
-        folder,
-        callbacks=(Curriculum(plan),),
-        settings=asdict(config),
-        **options,
-    )
+    fit(task, plan, folder, callbacks=(Curriculum(plan),), settings=asdict(config), **options)
     start = config.control_start if name == "control" else config.start
     return _saved(base, Path(config.folder) / f"{name}.safetensors", config, start)
 

@@ -15,6 +15,7 @@ from irno_graph.bases.rigno import RIGNO, RegionalGraph
 from irno_graph.bases.rigno.boxed import graph_domain
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
+from irno_graph.refine import IRNO
 from irno_graph.training.lead_times import LeadTimes, pairs_within, part_of_the_way
 from irno_graph.training.options import full_precision
 from irno_graph.training.pairs import BatchPlan, Task, TrajectorySet, square_symmetries, turned_fields
@@ -172,6 +173,16 @@ def validation_errors(
             current = step(current, part.graph)
             rolled.append((mass_norm(current - truth, part.graph) / scale).mean())
     return torch.stack(one).mean(), torch.stack(rolled).mean()
+
+
+def best_steps(model: IRNO, valid: list[TrajectorySet], spread: Moments, most: int) -> int:
+    """The number of refinement steps, 1 to `most`, with the lowest error of validation rollouts."""
+
+    def error(steps: int) -> float:
+        step = lambda x, graph: model(x, graph, steps=steps).value  # noqa: E731
+        return float(validation_errors(step, valid, spread)[1])
+
+    return min(range(1, most + 1), key=error)
 
 
 def _draw(base: RIGNO, part: TrajectorySet, seed: int) -> RegionalGraph:

@@ -17,6 +17,7 @@ from irno_graph.data import Moments
 from irno_graph.losses import RefinementLoss
 from irno_graph.refine import IRNO, Scaling, Space
 from irno_graph.training.base_task import validation_errors
+from irno_graph.training.noise import AS_THEY_ARE
 from irno_graph.training.options import full_precision
 from irno_graph.training.pairs import (
     BatchPlan,
@@ -84,16 +85,6 @@ def error_scaling(base_samples: list[Samples], train: list[TrajectorySet]) -> Sc
     return Scaling(input_mean=state.mean, input_std=state.std, mean=state.mean, std=state.std, error=error)
 
 
-def best_steps(model: IRNO, valid: list[TrajectorySet], spread: Moments, most: int) -> int:
-    """The number of refinement steps, 1 to `most`, with the lowest error of validation rollouts."""
-
-    def error(steps: int) -> float:
-        step = lambda x, graph: model(x, graph, steps=steps).value  # noqa: E731
-        return float(validation_errors(step, valid, spread)[1])
-
-    return min(range(1, most + 1), key=error)
-
-
 class CorrectorTask(lightning.LightningModule):
     """The loss of the estimates h_1 ... h_K, in units of the base's error on the sample.
 
@@ -109,7 +100,12 @@ class CorrectorTask(lightning.LightningModule):
         schedule: optimiser and learning rate.
         unrolling: which states are in the loss, and penalties on the Jacobian.
         compiled: whether the corrector is compiled by torch.
+
+    Attributes:
+        inputs: how inputs are changed where a batch is taken; the first source of samples is `true_pairs`.
     """
+
+    inputs = AS_THEY_ARE
 
     def __init__(
         self,
@@ -163,7 +159,11 @@ class CorrectorTask(lightning.LightningModule):
             [sources[source][field][row] for source, row in zip(number, rows, strict=True)]
             for field in range(3)
         ]
-        return Samples(*(torch.stack(field).to(self.device) for field in picked))
+        x, h0, y = (torch.stack(field).to(self.device) for field in picked)
+        pairs = torch.from_numpy(np.where(number == 0, rows, -1))
+        part, own = self.train_sets[task.group], {"numbers": task.samples.cpu(), "pairs": pairs}
+        x, h0 = self.inputs.of(self.model, part, (x, h0), **own, seed=task.seed)
+        return Samples(x, h0, y)
 
     def drawn(self, task: Task) -> Samples:
         """What the loss of `task` is of: its samples, turned by a random symmetry of the square."""

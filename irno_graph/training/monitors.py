@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from irno_graph.data import Moments
 from irno_graph.graph import Graph, mass_mean, mass_norm
 from irno_graph.refine import IRNO, norm_penalty, refine
 from irno_graph.refine.certificate import FAR, contraction
@@ -201,6 +202,22 @@ class Monitor(lightning.Callback):
             return
         for board in boards:
             board.experiment.add_figure("rollout", figure, global_step=trainer.global_step)
+
+
+def watching(
+    model: IRNO,
+    valid: Sequence[TrajectorySet],
+    train: Moments,
+    *,
+    every: int,
+    trajectories: int,
+    draw: Draw | None = None,
+) -> tuple[Monitor, ...]:
+    """The monitor of a run, on the first `trajectories` of each validation set; none where `every` is 0."""
+    if not every:
+        return ()
+    sets = [Watched.of(part, trajectories) for part in valid]
+    return (Monitor(model, sets, mean=train.mean, deviation=train.std, every=every, draw=draw),)
 
 
 def _pairs(part: TrajectorySet) -> Iterator[tuple[Tensor, Tensor]]:
