@@ -79,7 +79,7 @@ class Loop(Prepared):
             return k < count
 
         def step(k: Tensor, h: Tensor, residual: Tensor, taken: Tensor, alive: Tensor) -> tuple[Tensor, ...]:
-            value = phi(torch.where(alive[:, None, None], h, 0.0))
+            value = phi(h)
             new = h + sizes.index_select(0, k.reshape(1)) * value
             alive = alive & torch.isfinite(new).flatten(1).all(dim=1)
             kept = alive[:, None, None]
