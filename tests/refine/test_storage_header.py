@@ -181,6 +181,20 @@ def test_a_description_that_cannot_be_true_is_refused_with_its_own_hash_too(save
         ig.load(rewritten(saved, IMPOSSIBLE[kind], seal=True))
 
 
+def test_weights_that_a_model_would_round_are_refused(saved: Path) -> None:
+    model = ig.load(saved)
+    tensors = model.state_dict()
+    tensors["corrector.last.bias"] = tensors["corrector.last.bias"].double() + 1e-12  # the others are float32
+    with safe_open(saved, framework="pt") as file:
+        said = json.loads(file.metadata()["irno_graph"])
+    said["weights_hash"] = tensors_hash(tensors)
+    said["description_hash"] = description_hash(said)
+    target = saved.with_name("changed.safetensors")
+    save_file(tensors, target, metadata={"irno_graph": json.dumps(said)})
+    with pytest.raises(ValueError, match=r"changed\.safetensors.*other types of numbers"):
+        ig.load(target)
+
+
 def test_building_stops_where_tensors_grow_beyond_those_of_the_file() -> None:
     weights = {"a": torch.ones(10)}
     with pytest.raises(StorageError, match="far larger model"), Within(weights, {}):
