@@ -5,6 +5,7 @@ import math
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -230,6 +231,15 @@ def test_without_matplotlib_there_is_one_warning_and_no_picture(
         rows = trained(tmp_path, monitor(draw=vorticity_picture)[0], 2)
     assert len(said) == 1
     assert len(rows) == 2
+
+
+def test_other_processes_count_and_leave_the_model_in_its_mode() -> None:
+    watch, _ = monitor()
+    watch.model.train()
+    trainer: Any = SimpleNamespace(sanity_checking=False, is_global_zero=False)
+    watch.on_validation_epoch_end(trainer, nn.Module())  # type: ignore[arg-type]
+    assert watch.state_dict() == {"validations": 1}
+    assert watch.model.corrector.training
 
 
 def test_monitors_refuse_what_makes_no_sense() -> None:
