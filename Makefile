@@ -6,7 +6,7 @@ EXTRAS := datagen,rigno,viz,dev
 PINNED := 'torch==2.14.*' 'torch-harmonics==0.9.3'
 PINNED_BIN := .venv-extras/bin
 
-.PHONY: demo test test-slow test-extras test-sphere test-scatter test-grid setup lint types clean
+.PHONY: demo test test-slow test-extras test-sphere test-scatter test-grid test-models setup lint types clean
 
 setup: .venv/.installed
 
@@ -30,7 +30,7 @@ test: setup
 	  $(PINNED_BIN)/uv pip install --python $(PINNED_BIN)/python --editable '.[$*,$(EXTRAS)]' $(PINNED)
 	touch $@
 
-test-extras: test-sphere test-scatter test-grid
+test-extras: test-sphere test-scatter test-grid test-models
 
 # Without the imports all tests of a library would be skipped.
 test-sphere: .venv-extras/.sphere
@@ -45,6 +45,10 @@ test-scatter: .venv-extras/.scatter
 test-grid: .venv-extras/.grid .venv-extras/.hub
 	$(PINNED_BIN)/python -W ignore -c 'import neuralop, huggingface_hub'
 	$(PINNED_BIN)/python -m pytest -m extras tests/bases/test_neuralop.py tests/bases/test_the_well.py
+
+test-models: .venv-extras/.hub .venv-extras/.export
+	$(PINNED_BIN)/python -W ignore -c 'import huggingface_hub, onnxruntime, onnxscript'
+	$(PINNED_BIN)/python -m pytest -m extras tests/refine/test_hub.py tests/refine/test_export.py
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
