@@ -64,7 +64,7 @@ def trained(folder: Path) -> Path:
     model = folder / "model.safetensors"
     if not model.is_file():
         mesh, answers = made(folder, "small", TRAIN_NODES, SAMPLES, seed=1)
-        options = ["--hidden", "64", "--steps", str(STEPS), "--optimizer-steps", "400", "--batch-size", "4"]
+        options = ["--hidden", "64", "--steps", str(STEPS), "--optimizer-steps", "250", "--batch", "4"]
         subprocess.run([*COMMAND, "fit", str(mesh), str(answers), "--out", str(model), *options], check=True)
     return model
 
@@ -117,6 +117,7 @@ def main() -> None:
     mesh, answers = made(given.folder, f"square-{given.nodes}", given.nodes, 1, seed=2)
     out, log = given.folder / "refined.h5", given.folder / "refine.log"
     command = [*COMMAND, "refine", str(mesh), str(answers), "--model", str(model), "--out", str(out)]
+    command += ["--steps", str(STEPS)]
     found: dict[str, Any] = watched([*command, "--parts", str(given.parts)], log, given.threads)
     with h5py.File(answers) as before, h5py.File(out) as after:
         truth = before["truth"][:]
