@@ -96,7 +96,7 @@ class Process:
 def started(arguments: list[str], log: Path, fresh: bool) -> Process:
     """`irno-graph` with these arguments; what it prints goes to `log`."""
     if fresh:
-        command = [sys.executable, "-m", "irno_graph.cli", *arguments]
+        command = [sys.executable, "-m", "irno_graph", *arguments]
         with log.open("ab") as out:
             return Process(subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True).pid)
     from irno_graph.cli import run

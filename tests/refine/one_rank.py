@@ -4,6 +4,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,7 +15,7 @@ from irno_graph.graph import Graph
 from irno_graph.mesh import periodic_box
 from irno_graph.refine import Anderson, PartitionedIRNO
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "flat": MessagePassing,
     "edges": EdgeMessagePassing,
     "multiscale": MultiscaleMessagePassing,
