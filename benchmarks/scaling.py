@@ -1,15 +1,16 @@
 """Ranks that share one mesh: strong and weak scaling over processes here, and halo against part for more of them.
 
-    python benchmarks/scaling.py [--nodes 200000] [--ranks 1 2] [--out docs/results/scaling.json]
+    python benchmarks/scaling.py [--only halo] [--nodes 200000] [--ranks 1 2] [--out docs/results/scaling.json]
 
 Strong: one mesh of `--nodes` on each number of ranks, one part and one thread a rank, gloo. Weak: `--nodes` over the
 largest number of ranks, times the ranks. A refinement of `STEPS` steps, 64 channels, the least of three runs, and what
-part of it the exchanges alone take. Halo: nodes of all halos over the nodes, of METIS parts, against the model
+part of it the exchanges alone take. Halo: mean number of nodes of the halos of METIS parts, against the model
 
-    halo = a h sqrt(n) + b h^2,  n nodes of a part, h hops,
+    halo = a h sqrt(n) s + b h^2 s^2,  s = 1 - 1 / sqrt(P),
 
-whose a and b are fitted to all rows; parts that are not much larger than their halos share nodes with the whole mesh's
-boundary and have less. Ranks that compute n own nodes and their halo do 1 + halo / n of the work of the whole.
+n nodes in each of P parts of a plane square, h hops; s is the share of the parts' sides that is inside the square, and
+a and b are fitted to all rows. Ranks that compute n own nodes and their halo do 1 + halo / n of the work of the whole.
+What `--only` leaves out stays in `--out`.
 """
 
 from __future__ import annotations
@@ -102,31 +103,31 @@ def halo_rows(nodes: int) -> list[dict[str, float]]:
 
 def fitted_halo(rows: list[dict[str, float]]) -> tuple[float, float]:
     """a and b by least squares of the relative errors."""
-    terms = np.array([[row["hops"] * row["own"] ** 0.5, row["hops"] ** 2] for row in rows])
+    terms = np.array([_terms(row["own"], int(row["parts"]), int(row["hops"])) for row in rows])
     halo = np.array([row["halo"] for row in rows])
     a, b = np.linalg.lstsq(terms / halo[:, None], np.ones(len(rows)), rcond=None)[0]
     return float(a), float(b)
 
 
-def modelled(a: float, b: float, own: float, hops: int) -> float:
-    """Nodes of a halo."""
-    return a * hops * own**0.5 + b * hops**2
+def _terms(own: float, parts: int, hops: int) -> tuple[float, float]:
+    inside = 1.0 - parts**-0.5
+    return hops * own**0.5 * inside, (hops * inside) ** 2
 
 
 def halo_part() -> dict[str, Any]:
     """Measure halos, fit the model and say what it makes of a large mesh."""
     rows = halo_rows(HALO_NODES)
     a, b = fitted_halo(rows)
+    fit = np.array([a, b])
     for row in rows:
-        row["model"] = modelled(a, b, row["own"], int(row["hops"]))
+        row["model"] = float(fit @ _terms(row["own"], int(row["parts"]), int(row["hops"])))
     cells = [[f"{row[name]:.4g}" for name in ("parts", "hops", "own", "halo", "model")] for row in rows]
-    print(f"halo = {a:.3g} h sqrt(n) + {b:.3g} h^2", end="\n\n")
+    print(f"halo = {a:.3g} h sqrt(n) s + {b:.3g} h^2 s^2", end="\n\n")
     print(markdown_table(("parts", "hops", "own nodes", "halo", "model"), cells, words=0), end="\n\n")
     large = [
-        {"ranks": ranks, "work": 1.0 + modelled(a, b, LARGE / ranks, LARGE_HOPS) / (LARGE / ranks)}
+        {"ranks": ranks, "work": 1.0 + float(fit @ _terms(LARGE / ranks, ranks, LARGE_HOPS)) * ranks / LARGE}
         for ranks in LARGE_RANKS
     ]
-    large[0]["work"] = 1.0
     shown = [[row["ranks"], f"{row['work']:.3f}", f"{row['ranks'] / row['work']:.1f}"] for row in large]
     print(markdown_table(("ranks", "work of all", "speed-up at most"), shown, words=0), end="\n\n")
     return {"a": a, "b": b, "nodes": HALO_NODES, "rows": rows, "large": {"nodes": LARGE, "rows": large}}
@@ -154,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--only", choices=("halo", "scaling"))
     parser.add_argument("--nodes", type=int, default=200_000)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path)
@@ -165,7 +167,12 @@ def main() -> None:
         return
     here = about("pymetis")
     print(sentence(here), end="\n\n", flush=True)
-    found = {"halo": halo_part(), "scaling": scaling_part(given.nodes, given.ranks)}
+    kept = json.loads(given.out.read_text()) if given.out and given.out.is_file() else {}
+    found = {name: kept[name] for name in ("halo", "scaling") if name in kept}
+    if given.only != "scaling":
+        found["halo"] = halo_part()
+    if given.only != "halo":
+        found["scaling"] = scaling_part(given.nodes, given.ranks)
     if given.out:
         write_json(given.out, {"steps": STEPS, "threads": 1, **found}, here)
 

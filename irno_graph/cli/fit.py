@@ -41,6 +41,14 @@ def fit(
     spectral_loss: Annotated[
         Literal["eigenbasis", "fft", "none"], typer.Option(help="fft: on periodic grids.")
     ] = "eigenbasis",
+    precision: Annotated[
+        Literal["32", "bf16"], typer.Option(help="bf16: products of matrices in bfloat16.")
+    ] = "32",
+    accumulate: Annotated[int, typer.Option(help="Batches for each optimiser step.", min=1)] = 1,
+    ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0: none.")] = 0.0,
+    patience: Annotated[
+        int, typer.Option(help="Validations without a better one that end the training; 0: never.", min=0)
+    ] = 0,
     recompute: Annotated[bool, typer.Option(help="Less memory for more time.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights and the order of samples.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -49,6 +57,7 @@ def fit(
     from irno_graph.experiments.fit_answers import Architecture, fit_file
     from irno_graph.mesh import read_mesh
     from irno_graph.training.answers_fit import AnswersFit
+    from irno_graph.training.options import FitOptions
 
     if out.suffix != ".safetensors":
         raise ValueError(f"`--out` should end in .safetensors, got `{out}`.")
@@ -66,6 +75,7 @@ def fit(
             spectral_loss="" if spectral_loss == "none" else spectral_loss,
             recompute=recompute,
             seed=seed,
+            options=FitOptions(precision, accumulate, ema=ema, patience=patience, keep_best=True),
         ),
         device=device,
         report=lambda line: console.print(line, markup=False),

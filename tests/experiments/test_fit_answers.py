@@ -76,11 +76,15 @@ def test_validation_samples_of_their_own_and_times(tmp_path, mesh, capsys):
     assert part.times["time"].tolist() == [0, 1, 2, 3, 4]
     assert part.times["lead_time"].tolist() == [0.5] * 5
     files = [str(tmp_path / name) for name in ("mesh.vtu", "train.h5", "model.safetensors")]
-    sizes = ["--hidden", "4", "--levels", "1", "--optimizer-steps", "2"]
-    options = ["--valid", str(tmp_path / "valid.h5"), *sizes]
+    sizes = ["--hidden", "4", "--levels", "1", "--optimizer-steps", "2", "--accumulate", "2"]
+    more = ["--ema", "0.5", "--patience", "3", "--precision", "bf16"]
+    options = ["--valid", str(tmp_path / "valid.h5"), *sizes, *more]
     assert run(["fit", *files[:2], "--out", files[2], *options]) == 0
     assert "are kept" not in capsys.readouterr().out
     assert (tmp_path / "model" / "last.ckpt").is_file()
+    known = describe(files[2])["about"]["training"]["options"]
+    wanted = {"accumulate": 2, "ema": 0.5, "patience": 3, "precision": "bf16", "keep_best": True}
+    assert {name: known[name] for name in wanted} == wanted
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,7 @@ def test_validation_samples_of_their_own_and_times(tmp_path, mesh, capsys):
         ({"truth": None}, (), "truth"),
         ({}, ("--alpha", "2"), "alpha"),
         ({}, ("--spectral-loss", "fft"), "grid"),
+        ({}, ("--ema", "1"), "ema"),
         ({}, ("--device", "tpu"), "tpu"),
         ({}, ("--out", "model.pt"), ".safetensors"),
         ({"time": np.zeros(3)}, (), "time"),
