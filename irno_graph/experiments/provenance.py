@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from irno_graph.experiments.config import ExperimentConfig, all_sets
+from irno_graph.refine import origin
 from irno_graph.refine.storage import describe
 
 
@@ -39,14 +39,4 @@ def hardware() -> str:
 
 def commit() -> str:
     """The commit of the package, "unknown" outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parent,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
+    return origin.commit() or "unknown"

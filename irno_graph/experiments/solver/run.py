@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +11,8 @@ import torch
 
 from irno_graph.experiments.calibration import Sets
 from irno_graph.experiments.config import DataConfig, ExperimentConfig, read_config
-from irno_graph.experiments.demo import write_json
 from irno_graph.experiments.evaluation import load_model
+from irno_graph.experiments.kept import kept
 from irno_graph.experiments.provenance import commit
 from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.experiments.solver.config import SolverConfig
@@ -141,25 +139,15 @@ def run_solver(
         for part in parts:
             if part == "losses" and (role != "model" or not config.losses):
                 continue
-            key = _key(config, name, part)
-            file = Path(config.folder) / f"{part}-{role}.json"
-            kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-            if kept.get("key") != key:
+            known = asdict(config)
+            known = {key: known[key] for key in (*SETTINGS[part], "seed", "threads")}
+            sources = [locate(name)]
+            if part == "losses":
+                sources = [Path(file) for group in config.losses.values() for file in group]
+
+            def measure(part: str = part, name: str = name, measured: _Parts = measured) -> dict[str, Any]:
                 with stage(f"{SENTENCES[part]} ({name})") as progress:
-                    kept = {"key": key, "figures": getattr(measured, part)(progress)}
-                write_json(file, kept)
-            result[role][part] = kept["figures"]
+                    return getattr(measured, part)(progress)
+
+            result[role][part] = kept(Path(config.folder) / f"{part}-{role}.json", known, sources, measure)
     return result
-
-
-def _key(config: SolverConfig, model: str, part: str) -> str:
-    """Changes with the settings and the files of models that the part depends on."""
-    files = [locate(model)]
-    if part == "losses":
-        files = [Path(file) for group in config.losses.values() for file in group]
-    settings = asdict(config)
-    settings = {name: settings[name] for name in (*SETTINGS[part], "seed", "threads")}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for file in files:
-        digest.update(file.read_bytes() if file.is_file() else b"missing")
-    return digest.hexdigest()
