@@ -1,5 +1,6 @@
 """A batch shared by processes: the mean of their gradients is the whole batch's, and a whole run of two ends alike."""
 
+import json
 import os
 import subprocess
 import sys
@@ -35,10 +36,14 @@ from irno_graph.training.unrolling import Unrolling
 RATE = Schedule(1e-3, 10)
 
 
-@pytest.fixture(scope="module")
-def part() -> TrajectorySet:
+def made_part() -> TrajectorySet:
     states = torch.randn(4, 4, 40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     return TrajectorySet(Graph.from_mesh(periodic_box(40, seed=4)), states)
+
+
+@pytest.fixture(scope="module")
+def part() -> TrajectorySet:
+    return made_part()
 
 
 def base_task(part: TrajectorySet, **options: bool) -> BaseTask:
@@ -132,6 +137,30 @@ def test_shares_have_the_gradient_of_the_whole_on_average(part, make, samples, m
         torch.testing.assert_close(
             sum(own) / 2, expected, rtol=1e-10, atol=1e-10 * float(expected.abs().max() + 1e-3)
         )
+
+
+def test_two_ranks_over_gloo_have_the_gradient_of_the_whole_batch(tmp_path):
+    outs = [tmp_path / f"{rank}.json" for rank in range(2)]
+    folders = [str(Path(ig.__file__).parents[1]), str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.pathsep.join(folders)}
+    script = str(Path(__file__).with_name("one_share.py"))
+    started = [
+        subprocess.Popen(
+            [sys.executable, script, str(rank), "2", str(tmp_path / "store"), str(out)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for rank, out in enumerate(outs)
+    ]
+    for process in started:
+        _, said = process.communicate(timeout=900)
+        assert process.returncode == 0, said
+    for out in outs:
+        found = json.loads(out.read_text())
+        assert len(found) == len(TASKS)
+        for name, own in found.items():
+            assert own["mean"] < 1e-10 < 1e-6 < own["alone"], name
 
 
 def test_shares_are_disjoint_and_whole():
