@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import irno_graph as ig
 from irno_graph.bases.rigno import Architecture
 from irno_graph.cli import run
 from irno_graph.refine import Anderson, Guard, Harmonic
 from irno_graph.refine.facts import facts, words
+from irno_graph.refine.storage import locate
 
 
 @pytest.fixture
@@ -83,12 +86,21 @@ def test_parts_alone_and_bases_that_are_left_out(tmp_path: Path, capsys: pytest.
     assert "scaling none" in found
 
 
-def test_the_shipped_model_says_that_its_format_is_the_one_before(
-    capsys: pytest.CaptureFixture[str],
+def test_the_shipped_model_has_hashes_and_a_file_of_the_format_before_says_that_it_has_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["load", "ce-gauss-small"]) == 0
     found = shown(capsys)
     assert "RIGNO, 183012 weights" in found
+    assert "all hashes agree" in found
+    with safe_open(locate("ce-gauss-small"), framework="pt") as file:
+        said = json.loads(file.metadata()["irno_graph"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del said["description_hash"], said["commit"]
+    said |= {"format": 1, "scaling": {name: said["scaling"][name] for name in ("in_channels", "channels")}}
+    save_file(tensors, tmp_path / "old.safetensors", metadata={"irno_graph": json.dumps(said)})
+    assert run(["load", str(tmp_path / "old.safetensors")]) == 0
+    found = shown(capsys)
     assert "the format is the one before" in found
     assert "all hashes agree" not in found
 

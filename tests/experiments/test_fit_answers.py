@@ -76,8 +76,8 @@ def test_validation_samples_of_their_own_and_times(tmp_path, mesh, capsys):
     assert part.times["time"].tolist() == [0, 1, 2, 3, 4]
     assert part.times["lead_time"].tolist() == [0.5] * 5
     files = [str(tmp_path / name) for name in ("mesh.vtu", "train.h5", "model.safetensors")]
-    sizes = ["--hidden", "4", "--levels", "1", "--optimizer-steps", "2", "--accumulate", "2"]
-    more = ["--ema", "0.5", "--patience", "3", "--precision", "bf16"]
+    sizes = ["--hidden", "4", "--levels", "1", "--optimizer-steps", "2", "--batch", "2"]
+    more = ["--accumulate", "2", "--ema", "0.5", "--patience", "3", "--precision", "bf16"]
     options = ["--valid", str(tmp_path / "valid.h5"), *sizes, *more]
     assert run(["fit", *files[:2], "--out", files[2], *options]) == 0
     assert "are kept" not in capsys.readouterr().out
