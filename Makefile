@@ -5,6 +5,7 @@ EXTRAS := datagen,rigno,viz,dev
 # torch-harmonics has wheels for one minor version of torch each, torch-scatter is compiled against it.
 PINNED := 'torch==2.14.*' 'torch-harmonics==0.9.3'
 PINNED_BIN := .venv-extras/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: demo test test-slow test-extras test-sphere test-scatter test-grid test-models setup lint types clean
 
@@ -20,7 +21,7 @@ demo: setup
 	$(BIN)/irno-graph demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST) -n auto --maxprocesses 8 --dist loadfile
 
 # One environment, filled extra by extra: torch-scatter alone takes minutes.
 .venv-extras/.%: pyproject.toml

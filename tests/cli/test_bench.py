@@ -72,6 +72,7 @@ def test_arguments_output_and_exit_code_pass_through(
     assert capfd.readouterr().out == f"{['--help', '-n', '4', 'x y']} {sys.executable}\n"
 
 
+@pytest.mark.slow
 def test_the_correctors_benchmark_measures_once_and_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

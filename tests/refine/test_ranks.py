@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from scipy.spatial import Delaunay
 
@@ -48,6 +49,7 @@ def test_two_ranks_have_the_values_and_gradients_of_the_whole(tmp_path):
             assert gradients < 1e-10, case
 
 
+@pytest.mark.slow
 def test_the_command_line_refines_on_two_ranks_what_it_refines_on_one(tmp_path):
     torch.manual_seed(0)
     points = periodic_box(60, seed=3).points

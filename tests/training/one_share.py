@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from test_processes import TASKS, made_part
+from shared_tasks import TASKS, made_part
 from torch import Tensor
 
 from irno_graph.training.pairs import Task
