@@ -21,6 +21,7 @@ RANKS = 2
 ENVIRONMENT = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
+@pytest.mark.slow
 def test_two_ranks_have_the_values_and_gradients_of_the_whole(tmp_path):
     outs = [tmp_path / f"{rank}.json" for rank in range(RANKS)]
     started = [
