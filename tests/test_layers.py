@@ -30,7 +30,7 @@ SOLE_IMPORTERS: dict[str, set[str]] = {
     "torch_scatter": {"nn/segment.py"},
     "torch_harmonics": {"spectral/sphere.py"},
     "neuralop": {"bases/neuralop.py"},
-    "huggingface_hub": {"bases/the_well.py", "refine/hub.py"},
+    "huggingface_hub": {"bases/hub_client.py"},
     "pymetis": {"graph/partition.py"},
 }
 

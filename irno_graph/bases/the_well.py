@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from irno_graph.bases.grid import GridBase
+from irno_graph.bases.hub_client import hub_client
 from irno_graph.bases.neuralop import FNO, TFNO, FourierDetails
 from irno_graph.files import existing_file
 from irno_graph.graph import Graph
@@ -51,13 +52,7 @@ def fetch_the_well(
             f"`revision` should be the hash of a commit, 40 hexadecimal digits, got '{revision}': take it from the "
             "history of the repository's files."
         )
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise ImportError(
-            "fetching models needs huggingface_hub: pip install 'irno-graph[hub]', or pass a folder you have."
-        ) from error
-    folder = snapshot_download(
+    folder = hub_client("fetching a model").snapshot_download(
         repository,
         revision=revision,
         cache_dir=cache,

@@ -12,9 +12,8 @@ from irno_graph.experiments.evaluation import CHANNELS
 from irno_graph.graph import Graph
 from irno_graph.metrics import FlowReport, flow_report
 from irno_graph.refine import IRNO
-from irno_graph.spectral import ChebyshevBank
+from irno_graph.spectral import octaves
 
-OCTAVES = (0, 1, 2, 2, 3, 3, 3, 3)  # eighths of the frequencies, up to the highest, to bands
 MEASURES = ("relative", "scaled", "published", "bands", "kept")
 
 
@@ -32,7 +31,7 @@ class LastStates:
         self.graph, self.statistics = graph, statistics
         self.reports: dict[str, list[FlowReport]] = {}
         self.time_step = 0
-        self._bank = ChebyshevBank(graph, bands=len(OCTAVES), order=96)
+        self._bank = octaves(graph)
 
     @classmethod
     def of_model(cls, model: IRNO, graph: Graph) -> LastStates:
@@ -53,7 +52,7 @@ class LastStates:
         """Note the last of `states` `[time_steps, samples, nodes, channels]`."""
         self.time_step = len(states)
         report = flow_report(
-            states[-1], truth[-1], self.graph, CHANNELS, self.statistics, energies=self._octaves
+            states[-1], truth[-1], self.graph, CHANNELS, self.statistics, energies=self._bank.band_energy
         )
         self.reports.setdefault(rollout, []).append(report)
 
@@ -63,7 +62,7 @@ class LastStates:
         None where a rollout has ended. `frequencies` are the upper edges of the bands; `share` is the mean part of the
         truth's energy in each band, per group.
         """
-        edges = self._bank.edges[0, [1, 2, 4, 8]].tolist()
+        edges = self._bank.edges[0, 1:].tolist()
         rollouts = {
             name: {measure: _means(own, measure) for measure in MEASURES}
             for name, own in self.reports.items()
@@ -75,11 +74,6 @@ class LastStates:
             "share": _means(first, "share"),
             "rollouts": rollouts,
         }
-
-    def _octaves(self, field: Tensor) -> Tensor:
-        eighths = self._bank.band_energy(field)  # [..., 8, channels]
-        bands = eighths.new_zeros(*eighths.shape[:-2], max(OCTAVES) + 1, eighths.shape[-1])
-        return bands.index_add(-2, torch.tensor(OCTAVES, device=field.device), eighths)
 
 
 def _means(reports: list[FlowReport], measure: str) -> dict[str, Any]:

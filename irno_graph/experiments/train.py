@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.experiments.starts import as_rigno, begun_model, finished_base, take_over
 from irno_graph.losses import BandFilterLoss, ChebyshevSpectralLoss, RefinementLoss, SpectralLoss
 from irno_graph.refine import IRNO, load, save
+from irno_graph.refine.hashes import weights_hash
 from irno_graph.training.base_task import BaseTask, Curriculum, best_steps, set_statistics
 from irno_graph.training.corrector_task import (
     CorrectorTask,
     Refresh,
-    Samples,
     error_scaling,
     met_states,
     true_pairs,
@@ -135,9 +135,7 @@ def train_control(config: ExperimentConfig, device: str, report: Report) -> Path
     sets, more, valid = _sets(config, ("train", "more", "valid"), device, report)
     base = finished_base(config) if not config.control_start else as_rigno(load(config.control_start), config)
     base.requires_grad_(True)
-    settings = FitConfig(
-        **{**asdict(config.base.fit), "optimizer_steps": config.corrector.fit.optimizer_steps}
-    )
+    settings = replace(config.base.fit, optimizer_steps=config.corrector.fit.optimizer_steps)
     return _fit_base(config, base, sets + more, valid, settings, "control", device, report)
 
 
@@ -147,34 +145,12 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report, draw:
     sets, more, valid = _sets(config, ("train", "more", "valid"), device, report)
     sets += more
     wanted = config.corrector
-    corrector = MultiscaleMessagePassing(
-        4,
-        4,
-        hidden=wanted.hidden,
-        layers=wanted.layers,
-        levels=wanted.levels,
-        modes=wanted.modes,
-        options=Options(edge_hidden=wanted.edge_hidden),
-    )
-    begun = begun_model(config)
-    if begun is not None:
-        take_over(corrector, begun, config)
-    model = IRNO(
-        finished_base(config),
-        corrector,
-        alpha=wanted.alpha,
-        steps=wanted.steps,
-        scaling=None if begun is None else begun.scaling,
-    ).to(device)
+    model = _begun_or_new(config).to(device)
     report("the base's answers to the training pairs, and rollouts")
     pairs = [true_pairs(model, part) for part in sets]
-    rollouts: list[Samples] = [
-        met_states(
-            model,
-            part,
-            torch.arange(len(part.states))[: wanted.rollout_trajectories],
-            0 if begun is None else wanted.steps,
-        )
+    steps = wanted.steps if config.start else 0
+    rollouts = [
+        met_states(model, part, torch.arange(len(part.states))[: wanted.rollout_trajectories], steps)
         for part in sets
     ]
     if model.scaling is None:
@@ -192,12 +168,8 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report, draw:
         compiled=wanted.fit.compiled,
     )
     task.inputs = MetInputs(wanted.input_noise, wanted.pushforward)
-    shown: dict[str, Any] = {
-        "every": wanted.monitor_every,
-        "trajectories": wanted.monitor_trajectories,
-        "draw": draw,
-    }
-    monitors = watching(model, valid, task.spread, **shown)
+    every, seen = wanted.monitor_every, wanted.monitor_trajectories
+    monitors = watching(model, valid, task.spread, every=every, trajectories=seen, draw=draw)
     plan = BatchPlan(task.sizes(), wanted.fit.batch_size, config.seed + 2)
     refresh = Refresh(plan, wanted.refresh_every, wanted.refresh_trajectories, config.seed + 2)
     folder = Path(config.folder) / "corrector"
@@ -209,6 +181,25 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report, draw:
     model.steps = best_steps(model, valid, task.spread, wanted.steps + wanted.past_steps)
     report(f"refinement steps with the lowest validation error: {model.steps}")
     return _saved(model, Path(config.folder) / "model.safetensors", config, config.start)
+
+
+def _begun_or_new(config: ExperimentConfig) -> IRNO:
+    """The base with a new corrector, or with that of the model that the config starts from."""
+    wanted = config.corrector
+    corrector = MultiscaleMessagePassing(
+        4,
+        4,
+        hidden=wanted.hidden,
+        layers=wanted.layers,
+        levels=wanted.levels,
+        modes=wanted.modes,
+        options=Options(edge_hidden=wanted.edge_hidden),
+    )
+    begun = begun_model(config)
+    if begun is not None:
+        take_over(corrector, begun, config)
+    scaling = None if begun is None else begun.scaling
+    return IRNO(finished_base(config), corrector, alpha=wanted.alpha, steps=wanted.steps, scaling=scaling)
 
 
 def _spectral_loss(wanted: CorrectorConfig) -> nn.Module | None:
@@ -248,7 +239,8 @@ def _fit_base(
     folder = Path(config.folder) / name
     report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
     options = _fit_options(settings, device)
-    fit(task, plan, folder, callbacks=(Curriculum(plan),), settings=asdict(config), **options)
+    decisive = asdict(config) | ({"base_hash": weights_hash(base)} if name == "control" else {})
+    fit(task, plan, folder, callbacks=(Curriculum(plan),), settings=decisive, **options)
     start = config.control_start if name == "control" else config.start
     return _saved(base, Path(config.folder) / f"{name}.safetensors", config, start)
 

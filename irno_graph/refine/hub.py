@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from irno_graph.bases.hub_client import hub_client
 from irno_graph.files import atomic_path
 from irno_graph.graph import Graph
 from irno_graph.refine.facts import facts, kind_of, weights_of
@@ -90,7 +91,7 @@ def from_pretrained(
     name = os.fspath(folder_or_repository)
     if place.is_file() or place.suffix == ".safetensors" or REPOSITORY.fullmatch(name) is None:
         return load(place, base=base)
-    client = _client("fetching a model")
+    client = hub_client("fetching a model")
     try:
         path = client.hf_hub_download(
             name, WEIGHTS, revision=revision, cache_dir=cache, local_files_only=offline, token=token
@@ -132,7 +133,7 @@ def push_to_hub(
     """
     if REPOSITORY.fullmatch(repository) is None:
         raise ValueError(f"`repository` should be 'name/repo', got '{repository}'.")
-    api = _client("writing a model to the hub").HfApi(token=token)
+    api = hub_client("writing a model to the hub").HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         place = save_pretrained(model, folder, about=about, repository=repository)
         if not card:
@@ -196,14 +197,3 @@ def model_card(description: dict[str, Any], weights: dict[str, int], repository:
 def _cell(text: str) -> str:
     """Words in a table of Markdown, none of them a tag, a link or the end of the cell."""
     return re.sub(r"([\\|<>\[\]`*_#])", r"\\\1", " ".join(text.split()))
-
-
-def _client(what: str) -> Any:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise ImportError(
-            f"{what} needs huggingface_hub: pip install 'irno-graph[hub]', or use a folder on disk."
-        ) from error
-    return huggingface_hub

@@ -71,16 +71,3 @@ def settings_figure(result: Mapping[str, Any]) -> Figure:
     figure.axes[0].set_ylabel("velocity, relative error, %")
     figure.axes[0].legend(fontsize=7, title="dotted: the base", title_fontsize=7)
     return figure
-
-
-@styled
-def bias_figure(result: Mapping[str, Any]) -> Figure:
-    """|Phi(x, y)| against the smallest error of a refinement."""
-    own = result["certificates"]
-    figure = plain_figure(3.8, 3.2)
-    axis = figure.subplots()
-    axis.scatter(own["bias"], own["smallest_error"], s=8, color=BLUE, linewidths=0, alpha=0.6)
-    axis.set(xlabel="bias |Phi(x, y)|", ylabel="smallest error", title=f"r = {own['pearson']:.3f}")
-    axis.set_xlim(left=0)
-    axis.set_ylim(bottom=0)
-    return figure

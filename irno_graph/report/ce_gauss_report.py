@@ -11,12 +11,12 @@ import numpy as np
 from irno_graph.files import atomic_path
 from irno_graph.report.ce_gauss_figures import (
     bands_figure,
-    bias_figure,
     rollout_errors_figure,
     settings_figure,
 )
 from irno_graph.report.compare_numbers import interval
 from irno_graph.report.figures import write_figure
+from irno_graph.report.solver_report import bias_figure, correlation
 from irno_graph.report.tables import table_lines
 
 GROUPS = ("velocity", "pressure", "density", "vorticity")
@@ -39,7 +39,7 @@ def write_ce_gauss_report(result: Result, path: Path, *, config: Path) -> list[P
         "errors": rollout_errors_figure(result),
         "bands": bands_figure(result),
         "settings": settings_figure(result),
-        "bias": bias_figure(result),
+        "bias": bias_figure({"seed " + str(result["config"]["seeds"][0]): result["certificates"]}),
     }
     files = {}
     for name, figure in pictures.items():
@@ -128,7 +128,6 @@ def _variants(result: Result) -> Iterator[str]:
     main = [
         {
             **run,
-            "weights": None,
             "cost": result["cost"] if seed == str(result["config"]["seeds"][0]) else None,
         }
         for seed, run in result["main"].items()
@@ -150,7 +149,7 @@ def _variant_row(name: str, runs: Sequence[Result], result: Result, last: int) -
             cells.append(_spread([_gain_over_main(own, result, group, step, alone) for own in runs]))
     cost = next((own["cost"] for own in runs if own["cost"]), None)
     assert cost is not None
-    weights = cost["base_weights"] + (0 if alone else cost["corrector_weights"])
+    weights = cost["weights"]["base"] + (0 if alone else cost["weights"]["corrector"])
     return [
         name,
         str(len(runs)),
@@ -243,7 +242,7 @@ def _certificates(result: Result, picture: Path) -> Iterator[str]:
     own = result["certificates"]
     yield (
         "\n## Certificates\n\nMedians at the truth (`ig.certify`), one time step from true states; r, the correlation "
-        f"of the bias with the smallest error of up to 8 K steps: {own['pearson']:.3f}.\n\n"
+        f"of the bias with the smallest error of up to 8 K steps: {correlation(own)}.\n\n"
     )
     names = ("q", "monotonicity", "bias", "floor", "contraction")
     rows = [
@@ -256,7 +255,7 @@ def _cost(result: Result) -> Iterator[str]:
     own = result["cost"]
     yield (
         f"\n## Cost\n\nOne step of one flow on one processor: base {own['base']:.3f} s, refined ({own['steps']} steps) "
-        f"{own['refined']:.3f} s; {own['base_weights']} and {own['corrector_weights']} weights.\n"
+        f"{own['refined']:.3f} s; {own['weights']['base']} and {own['weights']['corrector']} weights.\n"
     )
 
 

@@ -32,7 +32,7 @@ def write_solver_report(result: Mapping[str, Any], path: Path, *, config: Path) 
     """
     roles = [role for role in ROLES if role in result]
     pictures = {
-        "bias": bias_figure({role: result[role]["certificates"] for role in roles}),
+        "bias": bias_figure({ROLES[role]: result[role]["certificates"] for role in roles}),
         "steps": steps_figure({role: result[role]["steps"] for role in roles}),
         "rollouts": energy_figure({role: result[role]["rollouts"] for role in roles}),
     }
@@ -100,7 +100,7 @@ def _certificates(result: Mapping[str, Any], roles: Sequence[str], picture: Path
         own = result[role]["certificates"]
         yield (
             f"\n{ROLES[role].capitalize()}: bias |Phi(x, y)| against the smallest error min_k |e_k| of 8 K steps, "
-            f"{own['samples']} samples: Pearson r = {_correlation(own)}.\n"
+            f"{own['samples']} samples: Pearson r = {correlation(own)}.\n"
         )
     yield f"\n![bias against smallest error]({picture.name})\n"
 
@@ -225,13 +225,13 @@ def _losses(own: Mapping[str, Any]) -> Iterator[str]:
 
 @styled
 def bias_figure(found: Mapping[str, Any]) -> Figure:
-    """|Phi(x, y)| against min_k |e_k|, a panel for each model."""
+    """|Phi(x, y)| against min_k |e_k|, a panel for each model, by name."""
     figure = plain_figure(3.6 * len(found), 3.2)
-    for axis, (role, own) in zip(
+    for axis, (name, own) in zip(
         figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
     ):
         axis.scatter(own["bias"], own["smallest_error"], s=10, color=BLUE, linewidths=0, alpha=0.6)
-        axis.set(title=f"{ROLES[role]}: r = {_correlation(own)}", xlabel="bias |Phi(x, y)|")
+        axis.set(title=f"{name}: r = {correlation(own)}", xlabel="bias |Phi(x, y)|")
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0)
     figure.axes[0].set_ylabel("smallest error")
@@ -283,7 +283,8 @@ def _number(values: Sequence[float | None]) -> str:
     return f"{np.median(known):.3g}"
 
 
-def _correlation(own: Mapping[str, Any]) -> str:
+def correlation(own: Mapping[str, Any]) -> str:
+    """Pearson's r of biases and smallest errors, as text."""
     return "-" if own["pearson"] is None else f"{own['pearson']:.3f}"
 
 

@@ -181,6 +181,17 @@ class ChebyshevBank:
         return field.movedim(-2, 0).reshape(nodes, -1)
 
 
+def octaves(graph: Graph, bands: int = 4, *, order: int = 96) -> ChebyshevBank:
+    """A bank whose bands end at 1/2^(bands - 1), ..., 1/2 and all of the highest frequency of one graph.
+
+    >>> octaves(Graph.from_grid((4, 4)), bands=3).edges.diff().ravel().div(octaves(Graph.from_grid((4, 4))).edges[0, 1])
+    tensor([2., 2., 4.], dtype=torch.float64)
+    """
+    highest = float(ChebyshevBank(graph, bands=1, order=1).edges[0, -1])
+    edges = [0.0, *(highest / 2**place for place in reversed(range(bands)))]
+    return ChebyshevBank(graph, order=order, edges=edges)
+
+
 def _width(bound: float, order: int) -> float:
     return WIDTH * np.sqrt(bound) / order
 

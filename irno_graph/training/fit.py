@@ -107,18 +107,13 @@ def fit(
         ValueError: if `folder` holds a run that was started with other `settings`, a checkpoint there is damaged, or
             an epoch has fewer batches than are accumulated.
     """
-    batches = min(epoch_batches, len(plan)) // options.accumulate * options.accumulate
-    if batches < 1:
-        raise ValueError(
-            f"`accumulate` should be at most the batches of an epoch, got {options.accumulate} for "
-            f"{min(epoch_batches, len(plan))}: lower it, or the batch size."
-        )
+    batches = _batches(min(epoch_batches, len(plan)), options.accumulate)
     with first_process_first() as first:
         if first:
             _same_settings(folder, settings or {})
             _sweep(folder)
-    last, best = folder / "last.ckpt", folder / "best.ckpt"
-    keeper = Best(best if options.keep_best else None, monitor, options.patience)
+    last = folder / "last.ckpt"
+    keeper = Best(folder / "best.ckpt" if options.keep_best else None, monitor, options.patience)
     average = Average(options.ema)
     keeping: list[Callback] = [PlanEpoch(plan), StopAfter(total_steps), RichProgressBar(refresh_rate=10)]
     keeping += [keeper] if options.keep_best or options.patience else []
@@ -142,15 +137,11 @@ def fit(
         log_every_n_steps=20,
         enable_model_summary=False,
     )
-    # generators of their own: a loader draws a number from the global one each time that it starts
-    train, valid = (
-        DataLoader(own, batch_size=None, generator=torch.Generator()) for own in (plan, _OneItem())
-    )
     with quiet():
         trainer.fit(
             task,
-            train_dataloaders=train,
-            val_dataloaders=valid,
+            train_dataloaders=_loader(plan),
+            val_dataloaders=_loader(_OneItem()),
             ckpt_path=str(last) if last.is_file() else None,
             weights_only=True,
         )
@@ -158,6 +149,21 @@ def fit(
         keeper.take(task)
     elif options.ema:
         average.take(task)
+
+
+def _batches(most: int, accumulate: int) -> int:
+    """Of an epoch: a multiple of those that are accumulated."""
+    if most < accumulate:
+        raise ValueError(
+            f"`accumulate` should be at most the batches of an epoch, got {accumulate} for {most}: lower it, or the "
+            "batch size."
+        )
+    return most // accumulate * accumulate
+
+
+def _loader(items: torch.utils.data.Dataset[Any]) -> DataLoader[Any]:
+    """One item after the other; with a generator of its own, since it draws a number whenever it starts."""
+    return DataLoader(items, batch_size=None, generator=torch.Generator())
 
 
 def _machines(device: str) -> dict[str, Any]:

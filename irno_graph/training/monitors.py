@@ -18,7 +18,7 @@ from irno_graph.graph import Graph, mass_mean, mass_norm
 from irno_graph.refine import IRNO, norm_penalty, refine
 from irno_graph.refine.certificate import FAR, contraction
 from irno_graph.rollout import stream
-from irno_graph.spectral import ChebyshevBank
+from irno_graph.spectral import octaves
 from irno_graph.training.pairs import TrajectorySet
 
 AT_ONCE = 16  # samples refined at once
@@ -26,13 +26,6 @@ SEEN = 2  # samples of a set whose contraction is estimated
 POWER = 4  # iterations of that estimate
 Energies = Callable[[Tensor], Tensor]  # of fields [..., nodes, channels], [..., bands, channels]
 Draw = Callable[[Graph, Mapping[str, Tensor], Sequence[float]], Any]
-
-
-def octaves(graph: Graph, bands: int = 4) -> Energies:
-    """Band energies of a graph's fields without eigenvectors: up to 1/2^(bands - 1), ..., 1/2, 1 of its frequencies."""
-    highest = float(ChebyshevBank(graph, bands=1).edges[0, -1])
-    edges = [0.0, *(highest / 2**place for place in reversed(range(bands)))]
-    return ChebyshevBank(graph, order=96, edges=edges).band_energy
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,11 @@ class Watched:
     energies: Energies
 
     @staticmethod
-    def of(part: TrajectorySet, trajectories: int, bands: Callable[[Graph], Energies] = octaves) -> Watched:
+    def of(
+        part: TrajectorySet,
+        trajectories: int,
+        bands: Callable[[Graph], Energies] = lambda graph: octaves(graph).band_energy,
+    ) -> Watched:
         """The first `trajectories` of a set."""
         graph = part.graph.clone()
         return Watched(TrajectorySet(graph, part.states[:trajectories]), bands(graph))

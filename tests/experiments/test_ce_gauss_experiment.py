@@ -112,6 +112,9 @@ def test_everything_is_trained_and_measured_once(tmp_path: Path, trained: list[s
     assert f"| {np.mean(seeds):.1f} ± " in text
     assert text.count("| plain | 1 |") == text.count("| wide | 1 |") == 1
     json.dumps(result, allow_nan=False)
+    result["certificates"]["pearson"] = None  # all biases alike
+    write_ce_gauss_report(result | {"machine": "here"}, report, config=tmp_path / "experiment.yaml")
+    assert "up to 8 K steps: -." in report.read_text()
 
 
 def test_a_training_that_fails_is_named_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +136,7 @@ def test_a_training_that_fails_is_named_with_its_log(tmp_path: Path, monkeypatch
         ("name: plain, ", "name: plain, base: narrow, ", r"`variants\[1\].base`"),
         ("beta_spectral=0", "beta_spectrum=0", "beta_spectrum"),
         ("name: plain", "name: ../plain", "`variants.name`"),
+        ("name: plain", "name: main", "`variants.name`"),
         ("noise: 0.1", "noise: -0.1", r"`shifts\[0\].noise`"),
     ],
 )

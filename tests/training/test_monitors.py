@@ -19,8 +19,9 @@ from irno_graph import IRNO, EigenBasis, Graph
 from irno_graph.data import Moments
 from irno_graph.mesh import periodic_box
 from irno_graph.report.training_picture import vorticity_picture
+from irno_graph.spectral import octaves
 from irno_graph.training.base_task import validation_errors
-from irno_graph.training.monitors import Energies, Monitor, Watched, octaves
+from irno_graph.training.monitors import Energies, Monitor, Watched
 from irno_graph.training.pairs import TrajectorySet
 
 GRAPH = Graph.from_mesh(periodic_box(64, seed=3))
@@ -140,11 +141,11 @@ def test_what_is_not_finite_is_infinite() -> None:
 
 def test_octaves_sum_to_the_energy() -> None:
     field = flows()[:, 0]
-    energy = octaves(GRAPH)(field)
+    energy = octaves(GRAPH).band_energy(field)
     assert energy.shape == (3, 4, 4)
     torch.testing.assert_close(energy.sum(dim=-2), (GRAPH.mass[:, None] * field**2).sum(dim=-2))
     every = EigenBasis.compute(GRAPH, modes=64, cache=False).vectors
-    bands = octaves(GRAPH)(every)  # [bands, modes]
+    bands = octaves(GRAPH).band_energy(every)  # [bands, modes]
     assert bands[:, 0].argmax() == 0
     assert bands[:, 63].argmax() == 3
     assert (bands.argmax(dim=0).diff() >= 0).all()

@@ -223,3 +223,17 @@ def test_learning_rate_rises_falls_and_ends_low():
     assert peak <= 20
     assert all(a >= b for a, b in zip(rates[peak:-1], rates[peak + 1 :], strict=True))
     assert max(rates[800:]) <= 0.02 + 1e-12
+
+
+def test_a_control_is_not_gone_on_with_from_another_base(tmp_path):
+    path = config(tmp_path)
+    (base_file,) = train(path, stage="base", report=lambda line: None)
+    (control_file,) = train(path, stage="control", report=lambda line: None)
+    before = control_file.read_bytes()
+    base = ig.load(base_file)
+    with torch.no_grad():
+        next(base.parameters()).mul_(1.5)
+    ig.save(base, base_file)
+    with pytest.raises(ValueError, match="`base_hash` was"):
+        train(path, stage="control", report=lambda line: None)
+    assert control_file.read_bytes() == before

@@ -16,6 +16,8 @@ from irno_graph.experiments.config import (
 )
 
 STAGES = ("base", "control", "corrector")
+MAIN = "main"
+RESERVED = (MAIN, "shift")  # names of other files
 
 
 @dataclass
@@ -83,8 +85,9 @@ def read_ce_gauss_config(path: str | os.PathLike[str]) -> CEGaussConfig:
         "alphas": (bool(config.alphas) and all(0 < a <= 1 for a in config.alphas), "numbers in (0, 1]"),
         "test.test": (len(config.test.test) == 1, "one set"),
         "variants.name": (
-            len(set(names)) == len(names) and all(name and Path(name).name == name for name in names),
-            "different names, fit for a folder",
+            len({*names, *RESERVED}) == len(names) + len(RESERVED)
+            and all(name and Path(name).name == name for name in names),
+            f"different names, fit for a folder, none of {', '.join(RESERVED)}",
         ),
     }
     for number, variant in enumerate(config.variants):

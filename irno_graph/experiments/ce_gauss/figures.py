@@ -13,6 +13,7 @@ from irno_graph.experiments.flow_reports import LastStates
 from irno_graph.experiments.solver.one_step import varied
 from irno_graph.graph import Graph, vorticity
 from irno_graph.refine import IRNO, Scaling
+from irno_graph.refine.facts import weights_of
 
 QUANTILES = 5  # of |vorticity|, that places are sorted by
 BIN_SAMPLES = 16  # trajectories in figures of places and bands
@@ -130,14 +131,8 @@ def cost_figures(model: IRNO, truth: Tensor, graph: Graph) -> dict[str, Any]:
         "base": seconds(0),
         "refined": seconds(model.steps),
         "steps": model.steps,
-        "base_weights": weights_of(model.base),
-        "corrector_weights": weights_of(model.corrector),
+        "weights": weights_of(model),
     }
-
-
-def weights_of(module: nn.Module) -> int:
-    """Number of weights."""
-    return sum(weight.numel() for weight in module.parameters())
 
 
 def shifted(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from irno_graph.experiments.ce_gauss.config import CEGaussConfig
+from irno_graph.experiments.ce_gauss.config import MAIN, CEGaussConfig
 from irno_graph.experiments.ce_gauss.figures import (
     band_figures,
     cost_figures,
@@ -18,7 +18,6 @@ from irno_graph.experiments.ce_gauss.figures import (
     setting_figures,
     shifted,
     transferred,
-    weights_of,
 )
 from irno_graph.experiments.ce_gauss.trainings import Training, all_trainings, model_of, train_all
 from irno_graph.experiments.config import DataConfig, ExperimentConfig, read_config
@@ -66,7 +65,7 @@ def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
         "training": asdict(read_config(config.training)),
         "commit": commit(),
         "main": main,
-        "variants": [measured.variant(one) for one in all_trainings(config) if one.variant != "main"],
+        "variants": [measured.variant(one) for one in all_trainings(config) if one.variant != MAIN],
         "settings": measured.of_model(
             "settings",
             first,
@@ -139,9 +138,7 @@ class _Measured:
             own = load(training.file)
             refined = training.stage == "corrector"
             model = own if refined else transferred(load_model(main), own)
-            weights = {"base": weights_of(model.base), "corrector": weights_of(model.corrector)}
             return {
-                "weights": weights,
                 "cost": cost_figures(model, truth, graph),
                 **rollout_figures(model, truth, graph, steps),
             }

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from irno_graph.experiments.ce_gauss.config import CEGaussConfig, Variant
+from irno_graph.experiments.ce_gauss.config import MAIN, CEGaussConfig, Variant
 from irno_graph.experiments.config import read_config
 from irno_graph.files import atomic_path
 from irno_graph.refine.storage import StorageError, describe
 
-MAIN = "main"
 FILES = {"base": "base.safetensors", "corrector": "model.safetensors", "control": "control.safetensors"}
 Report = Callable[[str], None]
 
@@ -101,16 +100,16 @@ def is_finished(training: Training, config: CEGaussConfig) -> bool:
     wanted = asdict(read_config(config.training, training.settings()))
     if about.get("config") != json.loads(json.dumps(wanted)):
         return False
-    return training.needs is None or _stamp(training) == _stamp_text(training)
+    return training.needs is None or _noted_base(training) == _present_base(training)
 
 
-def _stamp(training: Training) -> str:
+def _noted_base(training: Training) -> str:
     """What is kept of the base that a training started from."""
     file = training.folder / "started_from.json"
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def _stamp_text(training: Training) -> str:
+def _present_base(training: Training) -> str:
     assert training.needs is not None
     if not training.needs.is_file():
         return "missing"
@@ -148,7 +147,7 @@ def _run(training: Training, config: CEGaussConfig) -> None:
     training.folder.mkdir(parents=True, exist_ok=True)
     if training.needs is not None:
         with atomic_path(training.folder / "started_from.json") as temporary:
-            temporary.write_text(_stamp_text(training), encoding="utf-8")
+            temporary.write_text(_present_base(training), encoding="utf-8")
     changes = [part for change in training.settings() for part in ("--set", change)]
     log = training.folder / f"{training.stage}.log"
     code = launch(["train", config.training, "--stage", training.stage, *changes], log)

@@ -12,9 +12,7 @@ from irno_graph.experiments.solver.one_step import Samples, varied
 from irno_graph.graph import Graph, mass_mean
 from irno_graph.refine import IRNO, Space
 from irno_graph.rollout import rollout
-from irno_graph.spectral import ChebyshevBank
-
-OCTAVES = (0.0, 0.125, 0.25, 0.5, 1.0)  # of the highest frequency
+from irno_graph.spectral import ChebyshevBank, octaves
 
 
 @torch.no_grad()
@@ -51,7 +49,7 @@ def _one(model: IRNO, truth: Tensor, graph: Graph) -> dict[str, Any]:
         rollout(model, truth[:, 0], graph, truth.shape[1] - 1, steps=steps).states[-1] - truth[:, -1]
         for steps in (0, None)
     ]
-    bank = ChebyshevBank(graph, order=48, edges=_edges(graph))
+    bank = octaves(graph, order=48)
     bands = [_band_energies(bank, error, space) for error in errors]
     return {
         "steps": model.steps,
@@ -70,11 +68,6 @@ def _share(base: Tensor, refined: Tensor) -> float:
 def _absolute(error: Tensor, space: Space) -> Tensor:
     unit = space.weight[0].rsqrt() * (space.graph.mass[0] / space.graph.mass.sum()).sqrt()  # channels' units
     return mass_mean((error.double() / unit).abs(), space.graph).sum(dim=-1)
-
-
-def _edges(graph: Graph) -> list[float]:
-    top = float(ChebyshevBank(graph, bands=1, order=8).bounds[0]) ** 0.5
-    return [share * top for share in OCTAVES]
 
 
 def _band_energies(bank: ChebyshevBank, error: Tensor, space: Space) -> Tensor:
