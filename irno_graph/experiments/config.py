@@ -21,7 +21,8 @@ from irno_graph.training.options import FitOptions
 
 C = TypeVar("C")
 Rule = tuple[str, bool, str]  # key, whether its value is possible, what it should be
-LOSSES = ("eigenbasis", "chebyshev", "bands")
+CORRECTORS = ("multiscale", "flat", "edges")
+LOSSES = ("eigenbasis", "magnitude", "chebyshev", "bands")
 COUNTS = {
     "base": ("hidden", "processor_steps", "draws"),
     "corrector": (
@@ -31,7 +32,7 @@ COUNTS = {
 }
 NOT_NEGATIVE = (
     *("edge_hidden", "modes", "single_steps", "past_steps", "rollout_trajectories", "refresh_trajectories"),
-    *("beta_spectral", "beta_fp", "beta_jacobian", "beta_norm"),
+    *("beta_spectral", "beta_fp", "beta_jacobian", "beta_norm", "p_start", "p_end"),
     *("input_noise", "monitor_every"),
 )
 
@@ -112,11 +113,12 @@ class BaseConfig:
 class CorrectorConfig:
     """The corrector, the refinement and their training."""
 
+    kind: str = "multiscale"  # or, on the graph's own edges alone, "flat", "edges" (blocks of MeshGraphNets)
     hidden: int = 64
-    layers: int = 1
-    levels: int = 4
+    layers: int = 1  # of "multiscale" at each level, twice
+    levels: int = 4  # of "multiscale"
     edge_hidden: int = 8  # numbers that a layer makes of an edge's geometry
-    modes: int = 128  # of the spectral filters; 0 for none
+    modes: int = 128  # of the spectral filters of "multiscale"; 0 for none
     steps: int = 4
     alpha: float = 0.25
     single_steps: int = 0  # optimiser steps on one refinement step, before all are unrolled
@@ -125,8 +127,12 @@ class CorrectorConfig:
     implicit: bool = False  # train the limit (`steps` + `past_steps` steps) by implicit gradients
     beta_jacobian: float = 0.0  # penalty on the mean squared singular value of a step at the truth
     beta_norm: float = 0.0  # penalty on the largest
-    spectral_loss: str = "eigenbasis"  # or "chebyshev" (all modes), "bands" (band filters, for shocks)
-    loss_modes: int = 128  # of "eigenbasis"
+    spectral_loss: str = (
+        "eigenbasis"  # or "magnitude", "chebyshev" (all modes), "bands" (band filters, for shocks)
+    )
+    loss_modes: int = 128  # of "eigenbasis" and "magnitude", which compares the sizes of coefficients alone
+    p_start: float = 1.0  # exponent of the spectral loss's weights at the first refinement step
+    p_end: float = 2.0  # at the last
     beta_spectral: float = 1.0
     beta_fp: float = 0.01
     input_noise: float = 0.0  # on inputs, in standard deviations; with the next: `training.noise.MetInputs`
@@ -254,6 +260,7 @@ def _of_models(config: ExperimentConfig) -> Iterator[Rule]:
     yield "base.edge_masking", 0 <= base.edge_masking < 1, "a number in [0, 1)"
     yield "base.stepper", base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)
     yield "corrector.spectral_loss", corrector.spectral_loss in LOSSES, "one of " + ", ".join(LOSSES)
+    yield "corrector.kind", corrector.kind in CORRECTORS, "one of " + ", ".join(CORRECTORS)
     yield "corrector.alpha", 0 < corrector.alpha <= 1, "a number in (0, 1]"
     yield "corrector.pushforward", 0 <= corrector.pushforward <= 1, "a number in [0, 1]"
     for part, names in COUNTS.items():

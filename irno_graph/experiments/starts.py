@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from irno_graph.bases.rigno import RIGNO
-from irno_graph.correctors import MultiscaleMessagePassing
+from irno_graph.correctors.corrector import GraphCorrector
 from irno_graph.experiments.config import ConfigError, ExperimentConfig
 from irno_graph.refine import IRNO, load
 
@@ -22,14 +22,14 @@ def begun_model(config: ExperimentConfig) -> IRNO | None:
     return model
 
 
-def take_over(corrector: MultiscaleMessagePassing, begun: IRNO, config: ExperimentConfig) -> None:
+def take_over(corrector: GraphCorrector, begun: IRNO, config: ExperimentConfig) -> None:
     """Give `corrector` the weights of the model that the config starts from."""
     try:
         corrector.load_state_dict(begun.corrector.state_dict())
     except RuntimeError as error:
         raise ConfigError(
             f"the corrector in `{config.start}` should have the sizes that `corrector` gives "
-            f"(hidden, layers, levels, edge_hidden, modes): {str(error).splitlines()[1].strip()}"
+            f"(kind, hidden, layers, levels, edge_hidden, modes): {str(error).splitlines()[1].strip()}"
         ) from error
 
 

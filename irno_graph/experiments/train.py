@@ -15,18 +15,17 @@ import torch
 from torch import nn
 
 from irno_graph.bases.rigno import RIGNO, Architecture
-from irno_graph.correctors import MultiscaleMessagePassing, Options
 from irno_graph.experiments.config import (
-    CorrectorConfig,
     ExperimentConfig,
     FitConfig,
     read_config,
 )
 from irno_graph.experiments.evaluation import usable_device
+from irno_graph.experiments.parts import new_corrector, spectral_loss
 from irno_graph.experiments.provenance import about, commit
 from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.experiments.starts import as_rigno, begun_model, finished_base, take_over
-from irno_graph.losses import BandFilterLoss, ChebyshevSpectralLoss, RefinementLoss, SpectralLoss
+from irno_graph.losses import RefinementLoss
 from irno_graph.refine import IRNO, load, save
 from irno_graph.refine.hashes import weights_hash
 from irno_graph.training.base_task import BaseTask, Curriculum, best_steps, set_statistics
@@ -161,7 +160,7 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report, draw:
         valid,
         samples=[pairs, rollouts],
         loss=RefinementLoss(
-            _spectral_loss(wanted), beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp
+            spectral_loss(wanted), beta_spectral=wanted.beta_spectral, beta_fp=wanted.beta_fp
         ),
         schedule=_schedule(wanted.fit, weight_decay=1e-5),
         unrolling=Unrolling(**{field.name: getattr(wanted, field.name) for field in fields(Unrolling)}),
@@ -186,30 +185,12 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report, draw:
 def _begun_or_new(config: ExperimentConfig) -> IRNO:
     """The base with a new corrector, or with that of the model that the config starts from."""
     wanted = config.corrector
-    corrector = MultiscaleMessagePassing(
-        4,
-        4,
-        hidden=wanted.hidden,
-        layers=wanted.layers,
-        levels=wanted.levels,
-        modes=wanted.modes,
-        options=Options(edge_hidden=wanted.edge_hidden),
-    )
+    corrector = new_corrector(wanted)
     begun = begun_model(config)
     if begun is not None:
         take_over(corrector, begun, config)
     scaling = None if begun is None else begun.scaling
     return IRNO(finished_base(config), corrector, alpha=wanted.alpha, steps=wanted.steps, scaling=scaling)
-
-
-def _spectral_loss(wanted: CorrectorConfig) -> nn.Module | None:
-    if wanted.beta_spectral == 0:
-        return None
-    if wanted.spectral_loss == "bands":
-        return BandFilterLoss()
-    return (
-        SpectralLoss(wanted.loss_modes) if wanted.spectral_loss == "eigenbasis" else ChebyshevSpectralLoss()
-    )
 
 
 def _fit_base(

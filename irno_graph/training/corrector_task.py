@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from irno_graph.correctors import MessagePassing, MultiscaleMessagePassing
+from irno_graph.correctors.corrector import GraphCorrector
 from irno_graph.data import Moments
 from irno_graph.losses import RefinementLoss
 from irno_graph.refine import IRNO, Scaling, Space
@@ -120,7 +120,7 @@ class CorrectorTask(lightning.LightningModule):
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        assert isinstance(model.corrector, MultiscaleMessagePassing | MessagePassing)
+        assert isinstance(model.corrector, GraphCorrector)
         self.unrolling, self.corrector = unrolling, model.corrector
         self.model, self.train_sets, self.valid_sets = model, train, valid
         self.fixed, self.loss = samples, loss
