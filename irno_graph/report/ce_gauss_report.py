@@ -119,10 +119,12 @@ def _headline(result: Result, picture: Path) -> Iterator[str]:
 
 def _variants(result: Result) -> Iterator[str]:
     last = result["config"]["time_steps"]
+    reference = result["config"]["reference"]
+    like = f"'{reference}', which is the main one with {_listed(result['config']['corrector_changes'])}"
     yield (
-        "\n## Controls and variants\n\nA corrector is trained like the main one but for what its name says, on the "
-        "same base. A base or control is a base alone, compared with the base of the same seed. Gain over that base in "
-        "%, weights in thousands, seconds of one processor for a step of one flow.\n"
+        f"\n## Controls and variants\n\nA corrector is trained like {like if reference else 'the main one'} but for "
+        "what its name says, on the same base. A base or control is a base alone, compared with the main base of the "
+        "same seed. Gain over that base in %, weights in thousands, seconds of one processor for a step of one flow.\n"
     )
     head = ["", "seeds", "velocity, t = 1", f"t = {last}", "pressure, t = 1", f"t = {last}", "weights", "s"]
     main = [
@@ -135,10 +137,13 @@ def _variants(result: Result) -> Iterator[str]:
     groups: dict[str, dict[str, list[Any]]] = {}
     for own in result["variants"]:
         groups.setdefault(own["group"], {}).setdefault(own["name"], []).append(own)
+    compared = [own for own in result["variants"] if own["name"] == reference]
     for group, names in groups.items():
-        rows = [_variant_row("main", main, result, last)]
-        rows += [_variant_row(name, runs, result, last) for name, runs in names.items()]
-        yield f"\n{group.capitalize()}:\n\n" + table_lines(head, rows)
+        correctors = any(run["stage"] == "corrector" for runs in names.values() for run in runs)
+        shown = ({reference: compared} if compared and correctors else {"main": main}) | names
+        rows = [_variant_row(name, runs, result, last) for name, runs in shown.items()]
+        if len(rows) > 1:
+            yield f"\n{group.capitalize()}:\n\n" + table_lines(head, rows)
 
 
 def _variant_row(name: str, runs: Sequence[Result], result: Result, last: int) -> list[str]:
@@ -257,6 +262,10 @@ def _cost(result: Result) -> Iterator[str]:
         f"\n## Cost\n\nOne step of one flow on one processor: base {own['base']:.3f} s, refined ({own['steps']} steps) "
         f"{own['refined']:.3f} s; {own['weights']['base']} and {own['weights']['corrector']} weights.\n"
     )
+
+
+def _listed(changes: Sequence[str]) -> str:
+    return ", ".join(f"`{change}`" for change in changes)
 
 
 def _finite(value: float | None) -> float:

@@ -99,6 +99,12 @@ def test_everything_is_trained_and_measured_once(tmp_path: Path, trained: list[s
     read = read_ce_gauss_config(written(tmp_path, **{"beta_spectral=0": "beta_spectral=0.5"}))
     run_ce_gauss(read, report=said.append)
     assert trained == ["main-0 base", "plain-0 corrector"]  # the base is the same again
+    other = tmp_path / "tiny.yaml"
+    other.write_text(other.read_text().replace("single_steps: 3", "single_steps: 2"))
+    assert [one.name for one in trainings.all_trainings(read) if trainings.is_finished(one, read)] == [
+        *("main, base, seed 0", "main, base, seed 1", "wide, base, seed 0"),  # no base depends on it
+    ]
+    other.write_text(other.read_text().replace("single_steps: 2", "single_steps: 3"))
     assert "measuring plain-0" in said
     assert "measuring wide-0" not in said
     report = tmp_path / "out" / "ce_gauss.md"
@@ -117,6 +123,24 @@ def test_everything_is_trained_and_measured_once(tmp_path: Path, trained: list[s
     assert "up to 8 K steps: -." in report.read_text()
 
 
+def test_passes_are_trained_on_one_another(tmp_path: Path) -> None:
+    passes = "{name: second, base: plain, group: passes}"
+    path = written(
+        tmp_path,
+        **{
+            "time_steps: 2": "time_steps: 2\nreference: plain\ncorrector_changes: [corrector.steps=1]",
+            "changes: [corrector.beta_spectral=0]}": f"changes: [corrector.beta_spectral=0]}}\n  - {passes}",
+        },
+    )
+    config = read_ce_gauss_config(path)
+    found = {one.name: one for one in trainings.all_trainings(config)}
+    first, second = found["plain, corrector, seed 0"], found["second, corrector, seed 0"]
+    assert second.needs == first.file
+    assert first.changes == ("corrector.steps=1", "corrector.beta_spectral=0")
+    assert found["wide, base, seed 0"].changes == ("base.hidden=10",)
+    assert found["main, corrector, seed 0"].changes == ()
+
+
 def test_a_training_that_fails_is_named_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(arguments: list[str], log: Path) -> int:
         log.write_text("no space left")
@@ -132,6 +156,8 @@ def test_a_training_that_fails_is_named_with_its_log(tmp_path: Path, monkeypatch
     [
         ("seed: 9}", "seed: 3}", "seed 3 is one of"),
         ("seeds: [0, 1]", "seeds: [0, 0]", "`seeds` should be different"),
+        ("time_steps: 2", "reference: wide", "`reference` should be empty or the name"),
+        ("name: plain, ", "name: plain, base: plain, ", r"`variants\[1\].base` .* before it"),
         ("stage: base", "stage: bass", r"`variants\[0\].stage` should be one of base, control, corrector"),
         ("name: plain, ", "name: plain, base: narrow, ", r"`variants\[1\].base`"),
         ("beta_spectral=0", "beta_spectrum=0", "beta_spectrum"),

@@ -24,15 +24,16 @@ RESERVED = (MAIN, "shift")  # names of other files
 class Variant:
     """A training that differs from the main one.
 
-    A corrector is trained on the main base of its seed, unless it has a base of its own: the name of a variant of stage
-    "base". A control is the main base trained on, a base one of its own.
+    A corrector is trained on the main base of its seed, unless it has a base of its own: the name of another variant,
+    whose result, a base or a refined model, is then refined. A control is the main base trained on, a base one of its
+    own.
     """
 
     name: str = ""
     group: str = ""  # the table that it is in
     stage: str = "corrector"  # or "base", "control"
     changes: list[str] = field(default_factory=list)  # of the training's config, such as "corrector.steps=1"
-    base: str = ""  # the variant whose base a corrector is trained on
+    base: str = ""  # the variant whose result a corrector is trained on
     seeds: list[int] = field(default_factory=list)  # of the training; empty: the first one alone
 
 
@@ -60,6 +61,12 @@ class CEGaussConfig:
     alphas: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     most_steps: int = 8
     certified: int = 16  # test trajectories that are certified
+    corrector_changes: list[str] = field(
+        default_factory=list
+    )  # of the variants that are correctors, before their own
+    reference: str = (
+        ""  # the variant that the others of stage "corrector" are compared with; empty: the main training
+    )
     variants: list[Variant] = field(default_factory=list)
     shifts: list[Shift] = field(default_factory=list)
 
@@ -75,7 +82,6 @@ def read_ce_gauss_config(path: str | os.PathLike[str]) -> CEGaussConfig:
     config, file = read_structured(path, CEGaussConfig)
     training = read_config(config.training)
     names = [variant.name for variant in config.variants]
-    bases = {variant.name for variant in config.variants if variant.stage == "base"}
     wanted = {
         "seeds": (len(set(config.seeds)) == len(config.seeds) > 0, "different numbers, one at least"),
         "jobs": (config.jobs >= 1, "1 or more"),
@@ -90,15 +96,21 @@ def read_ce_gauss_config(path: str | os.PathLike[str]) -> CEGaussConfig:
             f"different names, fit for a folder, none of {', '.join(RESERVED)}",
         ),
     }
+    wanted["reference"] = (
+        config.reference in ("", *(own.name for own in config.variants if own.stage == "corrector")),
+        "empty or the name of a variant of stage corrector",
+    )
     for number, variant in enumerate(config.variants):
+        seeds = set(seeds_of(config, variant))
+        before = {own.name for own in config.variants[:number] if seeds <= set(seeds_of(config, own))}
         place = f"variants[{number}]"
         wanted[f"{place}.stage"] = (variant.stage in STAGES, "one of " + ", ".join(STAGES))
         wanted[f"{place}.base"] = (
-            not variant.base or (variant.base in bases and variant.stage == "corrector"),
-            "of a corrector, and the name of a variant of stage base",
+            not variant.base or (variant.base in before and variant.stage == "corrector"),
+            "of a corrector, and the name of a variant before it with its seeds",
         )
         wanted[f"{place}.seeds"] = (set(variant.seeds) <= set(config.seeds), f"some of {config.seeds}")
-        read_config(config.training, variant.changes)
+        read_config(config.training, changes_of(config, variant))
     for number, shift in enumerate(config.shifts):
         wanted[f"shifts[{number}].data.test"] = (len(shift.data.test) == 1, "one set")
         wanted[f"shifts[{number}].noise"] = (shift.noise >= 0, "0 or more")
@@ -108,6 +120,17 @@ def read_ce_gauss_config(path: str | os.PathLike[str]) -> CEGaussConfig:
             raise ConfigError(f"`{file}`, key `{key}` should be {expected}: change it.")
     _check_unseen(config, training, file)
     return config
+
+
+def seeds_of(config: CEGaussConfig, variant: Variant) -> list[int]:
+    """Those that a variant is trained with."""
+    return variant.seeds or config.seeds[:1]
+
+
+def changes_of(config: CEGaussConfig, variant: Variant) -> list[str]:
+    """How its training's config differs from the main one."""
+    common = config.corrector_changes if variant.stage == "corrector" else []
+    return [*common, *variant.changes]
 
 
 def _check_unseen(config: CEGaussConfig, training: ExperimentConfig, file: Path) -> None:

@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from irno_graph.experiments.ce_gauss.config import MAIN, CEGaussConfig, Variant
-from irno_graph.experiments.config import read_config
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from irno_graph.experiments.ce_gauss.config import MAIN, CEGaussConfig, changes_of, seeds_of
+from irno_graph.experiments.config import ExperimentConfig, read_config
 from irno_graph.files import atomic_path
 from irno_graph.refine.storage import StorageError, describe
 
@@ -58,19 +61,9 @@ class Training:
         return (*self.changes, *own, *needs)
 
 
-def base_of(config: CEGaussConfig, seed: int, variant: str = MAIN) -> Path:
-    """The base's file."""
-    return Path(config.folder) / f"{variant}-{seed}" / FILES["base"]
-
-
 def model_of(config: CEGaussConfig, seed: int, variant: str = MAIN, stage: str = "corrector") -> Path:
     """The file of a variant's result."""
     return Path(config.folder) / f"{variant}-{seed}" / FILES[stage]
-
-
-def seeds_of(config: CEGaussConfig, variant: Variant) -> list[int]:
-    """Those that a variant is trained with."""
-    return variant.seeds or config.seeds[:1]
 
 
 def all_trainings(config: CEGaussConfig) -> list[Training]:
@@ -81,11 +74,15 @@ def all_trainings(config: CEGaussConfig) -> list[Training]:
         return Training(variant, stage, seed, tuple(changes), folder, needs)
 
     found = [training(MAIN, "base", seed, [], None) for seed in config.seeds]
-    found += [training(MAIN, "corrector", seed, [], base_of(config, seed)) for seed in config.seeds]
-    for own in sorted(config.variants, key=lambda variant: variant.stage != "base"):
+    found += [
+        training(MAIN, "corrector", seed, [], model_of(config, seed, stage="base")) for seed in config.seeds
+    ]
+    stages = {MAIN: "base", **{own.name: own.stage for own in config.variants}}
+    for own in config.variants:
+        source = own.base or MAIN
         for seed in seeds_of(config, own):
-            needs = None if own.stage == "base" else base_of(config, seed, own.base or MAIN)
-            found.append(training(own.name, own.stage, seed, own.changes, needs))
+            needs = None if own.stage == "base" else model_of(config, seed, source, stages[source])
+            found.append(training(own.name, own.stage, seed, changes_of(config, own), needs))
     return found
 
 
@@ -97,10 +94,30 @@ def is_finished(training: Training, config: CEGaussConfig) -> bool:
         about = describe(training.file)["about"]
     except (StorageError, KeyError):
         return False
-    wanted = asdict(read_config(config.training, training.settings()))
-    if about.get("config") != json.loads(json.dumps(wanted)):
+    wanted = read_config(config.training, training.settings())
+    if _decisive(about.get("config"), training.stage) != _decisive(asdict(wanted), training.stage):
         return False
     return training.needs is None or _noted_base(training) == _present_base(training)
+
+
+def _decisive(config: Any, stage: str) -> dict[str, Any] | None:
+    """What a stage's result depends on, with the defaults of keys that a config from an older version lacks.
+
+    None for a config that does not fit.
+    """
+    if not isinstance(config, dict):
+        return None
+    try:
+        whole = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ExperimentConfig), config))
+    except (OmegaConfBaseException, ValueError):
+        return None
+    assert isinstance(whole, ExperimentConfig)
+    unused = {"test": None, "more": None} if stage == "base" else {"test": None}
+    found: dict[str, Any] = {"seed": whole.seed, "data": asdict(whole.data) | unused}
+    if stage == "corrector":
+        return found | {"corrector": asdict(whole.corrector)}
+    steps = whole.corrector.fit.optimizer_steps if stage == "control" else None
+    return found | {"base": asdict(whole.base), "steps": steps}
 
 
 def _noted_base(training: Training) -> str:
