@@ -31,9 +31,7 @@ from irno_graph.training.processes import Share
 from irno_graph.training.schedule import Schedule
 from irno_graph.training.unrolling import Unrolling
 
-FIXED_POINT_SHARE = (
-    0.25  # of a batch, whose Phi(x, y) is computed: an unbiased estimate at a quarter of the cost
-)
+FIXED_POINT_SHARE = 0.25  # of a batch, whose Phi(x, y) is computed: unbiased at a quarter of the cost
 PLAIN = Unrolling()
 LARGEST_WEIGHT = 3.0  # of a sample, over that of one with the base's mean error
 
@@ -64,6 +62,8 @@ def true_pairs(model: IRNO, part: TrajectorySet, chunk: int = 32) -> Samples:
 def met_states(model: IRNO, part: TrajectorySet, which: Tensor, steps: int, chunk: int = 32) -> Samples:
     """States that a rollout of `steps` refinement steps meets from the second on, for trajectories `which`."""
     device = part.graph.pos.device
+    if not len(which):
+        return Samples(*[part.states[:0, 0]] * 3)
     found = []
     for own in which.split(chunk):
         current = part.states[own, 0].to(device)

@@ -10,9 +10,11 @@ import irno_graph as ig
 from irno_graph.correctors import EdgeMessagePassing, MessagePassing, MultiscaleMessagePassing
 from irno_graph.experiments.config import ConfigError, CorrectorConfig, read_config
 from irno_graph.experiments.parts import new_corrector, spectral_loss
+from irno_graph.experiments.sets import read_sets
 from irno_graph.experiments.train import train
 from irno_graph.graph import Graph
 from irno_graph.mesh import periodic_box
+from irno_graph.training.corrector_task import met_states, true_pairs
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,17 @@ def test_each_kind_of_corrector_is_trained(tmp_path, kind, made):
 def test_an_unknown_kind_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"`corrector.kind`.* multiscale, flat, edges, got 'deep'"):
         read_config(tiny_runs.config(tmp_path), ["corrector.kind=deep"])
+
+
+def test_true_pairs_alone_are_trained_on_where_no_rollouts_are_asked_for(tmp_path):
+    none = ["corrector.rollout_trajectories=0", "corrector.refresh_trajectories=0"]
+    file = tiny_runs.config(tmp_path, base=1, corrector=10)
+    train(file, report=lambda line: None, changes=none)
+    config = read_config(file, none)
+    model = ig.load(tmp_path / "run" / "model.safetensors")
+    for part in read_sets(config, "train", "cpu", print):
+        assert len(met_states(model, part, torch.arange(0), 0).x) == 0
+        assert len(true_pairs(model, part).x) == 3 * 3
 
 
 def wave(graph: Graph, mode: int) -> torch.Tensor:
