@@ -46,7 +46,8 @@ class GraphCorrector(nn.Module, ABC):
         self.options = options
         self.encode_x = nn.Linear(in_channels, hidden)
         self.encode_h = nn.Linear(channels, hidden, bias=False)
-        self.encode_static = nn.Linear(options.static, hidden, bias=False) if options.static else None
+        known = options.node_features(dim)
+        self.encode_static = nn.Linear(known, hidden, bias=False) if known else None
         self.encode_time = (
             nn.Sequential(nn.Linear(options.times, hidden), nn.SiLU(), nn.Linear(hidden, hidden, bias=False))
             if options.times

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from irno_graph.correctors.options import Options
 from irno_graph.graph import Graph, graph_list
 from irno_graph.graph.cache import per_graph
 from irno_graph.graph.coarsening import SweepOrder
 from irno_graph.graph.hierarchy import Links, hierarchy, levels_of
 from irno_graph.graph.pyg import Batch
 from irno_graph.graph.size import domain_sizes
+from irno_graph.graph.walls import wall_features
 from irno_graph.nn.pieces import OrderedEdges
 from irno_graph.spectral import EigenBasis
 
@@ -123,14 +125,18 @@ def waves(graph: Graph, modes: int, dtype: torch.dtype) -> Waves:
     )
 
 
-def static_features(graph: Graph, channels: int, dtype: torch.dtype) -> Tensor | None:
-    """`graph.static` as `[nodes, 1, channels]`.
+def static_features(graph: Graph, options: Options, dtype: torch.dtype) -> Tensor | None:
+    """`graph.static`, then those of the boundary, as the options want them, `[nodes, 1, channels]`.
 
     Raises:
         ValueError: if it is missing or has another shape.
     """
-    if channels == 0:
-        return None
+    parts = [_given(graph, options.static)] if options.static else []
+    parts += [wall_features(graph)] if options.walls else []
+    return torch.cat([part.to(dtype) for part in parts], dim=1).unsqueeze(1) if parts else None
+
+
+def _given(graph: Graph, channels: int) -> Tensor:
     given = graph.get("static")
     nodes = graph.num_nodes
     if not isinstance(given, Tensor) or given.shape != (nodes, channels):
@@ -138,4 +144,4 @@ def static_features(graph: Graph, channels: int, dtype: torch.dtype) -> Tensor |
         raise ValueError(
             f"`graph.static` should have shape [nodes={nodes}, static={channels}], got {came}: set it on the graph."
         )
-    return given.to(dtype).unsqueeze(1)
+    return given

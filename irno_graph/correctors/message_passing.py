@@ -45,7 +45,7 @@ class MessagePassing(GraphCorrector):
 
     def geometry(self, graph: Graph) -> Geometry:
         """The graph's edges."""
-        static = static_features(graph, self.options.static, self.last.weight.dtype)
+        static = static_features(graph, self.options, self.last.weight.dtype)
         return Geometry(floors(graph, 0, self.options.invariant), None, static)
 
     def encode_edges(self, geometry: Geometry) -> tuple[Tensor, ...]:

@@ -83,7 +83,7 @@ class MultiscaleMessagePassing(GraphCorrector):
 
     def geometry(self, graph: Graph) -> Geometry:
         """The graph's hierarchy, and its eigenbasis where there are spectral filters."""
-        static = static_features(graph, self.options.static, self.last.weight.dtype)
+        static = static_features(graph, self.options, self.last.weight.dtype)
         parts = alike(graph, self.options.invariant) if self.levels is None else ()
         if parts:
             return Geometry((), None, static, tuple(self._geometry(part) for part in parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from irno_graph.graph.walls import wall_channels
 from irno_graph.nn.messages import Memory
 
 
@@ -13,6 +14,7 @@ class Options:
 
     Attributes:
         static: channels of `graph.static` `[nodes, static]`: node types, distances to a wall, material, ...
+        walls: whether nodes know where the graph's boundary is (`graph.walls.wall_features`), after those.
         time: whether Phi depends on the time, `lead_time` whether on the lead time; both then have to be passed.
         lead_time: see `time`.
         invariant: whether moving, turning or reflecting the mesh changes nothing: edges are seen by their lengths
@@ -23,6 +25,7 @@ class Options:
     """
 
     static: int = 0
+    walls: bool = False
     time: bool = False
     lead_time: bool = False
     invariant: bool = False
@@ -35,6 +38,8 @@ class Options:
             raise ValueError(
                 f"`static` and `edge_hidden` should be 0 or more, got {self.static} and {self.edge_hidden}."
             )
+        if self.walls and self.invariant:
+            raise ValueError("`walls` should be False with `invariant`, got True: they have a direction.")
         if self.memory not in ("auto", "recompute", "keep"):
             raise ValueError(f"`memory` should be 'auto', 'recompute' or 'keep', got {self.memory!r}.")
 
@@ -42,6 +47,10 @@ class Options:
     def times(self) -> int:
         """How many times Phi depends on."""
         return int(self.time) + int(self.lead_time)
+
+    def node_features(self, dim: int) -> int:
+        """Numbers that describe a node in `dim` dimensions, which x and h do not change."""
+        return self.static + (wall_channels(dim) if self.walls else 0)
 
     def edge_features(self, dim: int) -> int:
         """Numbers that describe an edge in `dim` dimensions."""

@@ -12,6 +12,7 @@ from irno_graph.data.euler import piecewise
 from irno_graph.data.euler.initial import draw_vortices, initial_state
 
 DEFAULT = "ce-gauss"
+OBSTACLES = "ce-gauss-obstacles"  # of `irno_graph.data.unstructured`, between walls
 
 
 @dataclass(frozen=True)

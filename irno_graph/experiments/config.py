@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from irno_graph.bases.rigno import Stepper
-from irno_graph.data.flows import FLOWS
+from irno_graph.data.flows import FLOWS, OBSTACLES
 from irno_graph.experiments.misfits import Key, dotted, line_of, misfits, parts
 from irno_graph.files import existing_file
 from irno_graph.training.options import FitOptions
@@ -43,9 +43,13 @@ class ConfigError(ValueError):
 
 @dataclass
 class SetConfig:
-    """One generated file: trajectories from `seed` on `nodes` nodes from the same seed, `points` their kind."""
+    """One generated file: trajectories from `seed` on `nodes` nodes from the same seed, `points` their kind.
+
+    Of flows around obstacles the box with its `holes` is from the same seed, too: a geometry of its own for each set.
+    """
 
     points: str = "mesh"
+    holes: int = 3
     nodes: int = 1024
     trajectories: int = 64
     seed: int = 0
@@ -56,14 +60,21 @@ class DataConfig:
     """Where the sets lie and how they are made; a file that is not there is generated."""
 
     folder: str = "data/ce_gauss"
-    flow: str = "ce-gauss"  # or a sister set: ce-rp, ce-crp, ce-kh, ce-rpui
-    solver_res: int = 128
+    flow: str = "ce-gauss"  # or a sister set: ce-rp, ce-crp, ce-kh, ce-rpui; or ce-gauss-obstacles
+    solver_res: int = 128  # of flows in the periodic square
+    narrowest: float = 0.03  # of flows around obstacles: least width of the vortices
+    fine: int = 1  # likewise: how often each triangle is split in four for the solver
     save_every: float = 0.1
     final_time: float = 0.7
     train: list[SetConfig] = field(default_factory=list)
     more: list[SetConfig] = field(default_factory=list)  # what corrector and control train on besides `train`
     valid: list[SetConfig] = field(default_factory=list)
     test: list[SetConfig] = field(default_factory=list)
+
+    @property
+    def walled(self) -> bool:
+        """Whether the flows run between walls, not in the periodic square."""
+        return self.flow == OBSTACLES
 
 
 @dataclass
@@ -241,14 +252,20 @@ def _check(config: ExperimentConfig, file: Path) -> None:
 def _of_data(data: DataConfig) -> Iterator[Rule]:
     yield "data.train", len(data.train) > 0, "a list of at least one set"
     yield "data.valid", len(data.valid) > 0, "a list of at least one set"
-    yield "data.flow", data.flow in FLOWS, "one of " + ", ".join(FLOWS)
+    flows = (*FLOWS, OBSTACLES)
+    yield "data.flow", data.flow in flows, "one of " + ", ".join(flows)
     yield "data.solver_res", data.solver_res >= 1, "1 or more"
     yield "data.save_every", data.save_every > 0, "positive"
     yield "data.final_time", data.final_time >= data.save_every, "at least `save_every`"
+    yield "data.narrowest", 0 < data.narrowest <= 0.1, "in (0, 0.1]"
+    yield "data.fine", 0 <= data.fine <= 4, "in 0 ... 4"
     for part in ("train", "more", "valid", "test"):
         for number, one in enumerate(getattr(data, part)):
             for name in ("nodes", "trajectories"):
                 yield f"data.{part}[{number}].{name}", getattr(one, name) >= 1, "1 or more"
+            yield f"data.{part}[{number}].holes", one.holes >= 0, "0 or more"
+            if data.walled:
+                yield f"data.{part}[{number}].points", one.points == "mesh", f"mesh with the flow {OBSTACLES}"
 
 
 def _of_models(config: ExperimentConfig) -> Iterator[Rule]:

@@ -16,9 +16,9 @@ from irno_graph.losses import (
 )
 
 
-def new_corrector(wanted: CorrectorConfig) -> GraphCorrector:
-    """The corrector with its first weights."""
-    options = Options(edge_hidden=wanted.edge_hidden)
+def new_corrector(wanted: CorrectorConfig, *, walls: bool = False) -> GraphCorrector:
+    """The corrector with its first weights; `walls`: whether it is told where the boundary is."""
+    options = Options(edge_hidden=wanted.edge_hidden, walls=walls)
     if wanted.kind == "multiscale":
         return MultiscaleMessagePassing(
             4,

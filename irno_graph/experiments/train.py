@@ -14,7 +14,7 @@ import lightning
 import torch
 from torch import nn
 
-from irno_graph.bases.rigno import RIGNO, Architecture
+from irno_graph.bases.rigno import RIGNO, Architecture, RegionalSettings
 from irno_graph.experiments.config import (
     ExperimentConfig,
     FitConfig,
@@ -121,6 +121,8 @@ def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
             edge_hidden=config.base.hidden,
             use_time=False,
         ),
+        regional=RegionalSettings(walls=config.data.walled),
+        periodic=not config.data.walled,
         stepper=config.base.stepper,
         lead_time=config.data.save_every,
     )
@@ -185,7 +187,7 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report, draw:
 def _begun_or_new(config: ExperimentConfig) -> IRNO:
     """The base with a new corrector, or with that of the model that the config starts from."""
     wanted = config.corrector
-    corrector = new_corrector(wanted)
+    corrector = new_corrector(wanted, walls=config.data.walled)
     begun = begun_model(config)
     if begun is not None:
         take_over(corrector, begun, config)

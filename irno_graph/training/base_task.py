@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 
 import lightning
 import numpy as np
@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from irno_graph.bases.rigno import RIGNO, RegionalGraph
-from irno_graph.bases.rigno.boxed import graph_domain
+from irno_graph.bases.rigno.boxed import build
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
 from irno_graph.refine import IRNO
@@ -26,7 +26,7 @@ from irno_graph.training.schedule import Schedule
 class BaseTask(lightning.LightningModule):
     """Mean square error of the stepper's standardised target, on a few draws of regional nodes per graph.
 
-    Each batch is turned by a random symmetry of the periodic square and shifted by a random vector.
+    Each batch is turned by a random symmetry of the square and, where it is periodic, shifted by a random vector.
 
     Args:
         base: the operator; its statistics are set from `train`.
@@ -98,7 +98,7 @@ class BaseTask(lightning.LightningModule):
         x, y, start, lead = pair_batch(part, task.samples, self.longest)
         generator = np.random.default_rng(task.seed)
         matrix = square_symmetries()[generator.integers(8)].to(self.device)
-        shift = torch.from_numpy(generator.uniform(-1.0, 1.0, 2)).float().to(self.device)
+        shift = torch.from_numpy(self.base.periodic * generator.uniform(-1.0, 1.0, 2)).float().to(self.device)
         draws = self.regional[task.group]
         regional = draws[generator.integers(len(draws))].to(self.device).moved(matrix, shift)
         x, y = (turned_fields(field.to(self.device), matrix, self.vector) for field in (x, y))
@@ -186,6 +186,5 @@ def best_steps(model: IRNO, valid: list[TrajectorySet], spread: Moments, most: i
 
 
 def _draw(base: RIGNO, part: TrajectorySet, seed: int) -> RegionalGraph:
-    settings = asdict(base.regional_settings) | {"seed": seed}
-    box = graph_domain(part.graph, base.periodic, base.domain)
-    return RegionalGraph.build(part.graph.pos.cpu().numpy(), domain=box, periodic=base.periodic, **settings)
+    settings = replace(base.regional_settings, seed=seed)
+    return build(part.graph, settings, base.periodic, base.domain)

@@ -86,9 +86,24 @@ def square_symmetries() -> list[Tensor]:
 
 
 def turned_graph(graph: Graph, matrix: Tensor) -> Graph:
-    """The graph after turning a periodic square about its centre by one of `square_symmetries`."""
-    period = torch.tensor(graph.period, dtype=torch.float64)
-    pos = torch.remainder((graph.pos.cpu() - period / 2) @ matrix.double().cpu().T + period / 2, period)
+    """The graph after turning its square, periodic or the box around it, about its centre by a symmetry of it.
+
+    Raises:
+        ValueError: if the box is no square, or periodic in one axis alone.
+    """
+    pos, period = graph.pos.cpu(), graph.period
+    low, size = pos.amin(dim=0), pos.amax(dim=0) - pos.amin(dim=0)
+    if period is not None and None not in period:
+        low, size = torch.zeros(2), torch.tensor(period, dtype=torch.float64)
+    if (period is not None and None in period) or not torch.isclose(size[0], size[1], rtol=1e-6):
+        raise ValueError(
+            f"graphs that are turned in training should fill a square, got {size.tolist()} with period={period}: scale "
+            "them."
+        )
+    centre = (low + size / 2).double()
+    pos = (pos - centre) @ matrix.double().cpu().T + centre
+    if period is not None:
+        pos = torch.remainder(pos, size)
     face = graph.face.T.cpu().numpy()
     if torch.det(matrix) < 0:
         face = face[:, ::-1].copy()

@@ -12,7 +12,7 @@ from torch import Tensor
 import irno_graph as ig
 from irno_graph.bases.rigno import RIGNO, RegionalGraph, Stepper
 from irno_graph.bases.rigno.edges import Edges
-from irno_graph.bases.rigno.regional import union
+from irno_graph.bases.rigno.unions import union
 from irno_graph.bases.rigno.weights import DEAD, PADDED, flax_parameters
 from irno_graph.metrics import channel_errors, chunk_errors
 from irno_graph.training.schedule import reference_rate

@@ -7,9 +7,11 @@ from dataclasses import asdict
 import numpy as np
 
 from irno_graph.bases.rigno.options import Domain
-from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings, union
+from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings
+from irno_graph.bases.rigno.unions import union
 from irno_graph.graph import Graph, graph_list
 from irno_graph.graph.cache import per_graph
+from irno_graph.graph.walls import features_at, wall_features
 
 
 @per_graph
@@ -29,12 +31,17 @@ def build(
     query: np.ndarray | None = None,
 ) -> RegionalGraph:
     """The regional graph of one graph, with edges to `query` `[points, dim]` where it is given."""
+    options = asdict(settings)
+    walls = None
+    if options.pop("walls"):
+        walls = wall_features(graph).cpu(), None if query is None else features_at(graph, query)
     return RegionalGraph.build(
         graph.pos.cpu().numpy(),
         domain=graph_domain(graph, periodic, domain),
         periodic=periodic,
         query=query,
-        **asdict(settings),
+        walls=walls,
+        **options,
     )
 
 

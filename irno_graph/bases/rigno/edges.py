@@ -52,6 +52,12 @@ class Edges:
         return Edges(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
 
 
+def place_features(coordinates: Tensor, frequencies: int, walls: Tensor | None = None) -> Tensor:
+    """`coordinate_features`, then features of the boundary `[nodes, channels]` where there are any."""
+    features = coordinate_features(coordinates, frequencies)
+    return features if walls is None else torch.cat([features, walls.to(features)], dim=-1)
+
+
 def coordinate_features(coordinates: Tensor, frequencies: int) -> Tensor:
     """Coordinates themselves, or sin and cos of `frequencies` multiples of pi (x + 1) where periodic."""
     if frequencies == 0:

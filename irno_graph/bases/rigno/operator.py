@@ -17,6 +17,7 @@ from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings
 from irno_graph.bases.rigno.stepper import Stepper
 from irno_graph.bases.rigno.weights import load_flax
 from irno_graph.graph import Graph, graph_list, interpolate
+from irno_graph.graph.walls import wall_channels
 from irno_graph.nn.fields import check_field, per_graph_of_sample
 
 
@@ -66,8 +67,9 @@ class RIGNO(nn.Module):
         self.stepper = _stepper(stepper)
         self.time_span, self.lead_time = time_span, lead_time
         per_axis = 2 * self.regional_settings.coordinate_frequencies if periodic else 1
+        places = dim * per_axis + (wall_channels(dim) if self.regional_settings.walls else 0)
         self.network = RIGNONetwork(
-            in_channels, channels, architecture=self.architecture, coordinate_channels=dim * per_axis, dim=dim
+            in_channels, channels, architecture=self.architecture, coordinate_channels=places, dim=dim
         )
         self.input_mean: Tensor
         self.input_std: Tensor

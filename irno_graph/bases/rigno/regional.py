@@ -6,14 +6,13 @@ Source: RIGNO (arXiv 2501.19205), section 3 and appendix; all geometry is taken 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from irno_graph.bases.rigno.edges import Edges, coordinate_features, directed_edges
+from irno_graph.bases.rigno.edges import Edges, directed_edges, place_features
 from irno_graph.bases.rigno.support import (
     minimum_support_radius,
     regional_pairs,
@@ -34,6 +33,7 @@ class RegionalSettings:
     coordinate_frequencies: int = 4
     seed: int = 0
     cover: bool = True
+    walls: bool = False  # whether nodes know where the boundary is (`graph.walls.wall_features`)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class RegionalGraph:
         frequencies: of the coordinate features, 0 where the domain is not periodic.
         query_features: `[points, features]` where the edges r2p lead to query points, not to the nodes.
         node_graph: `[nodes]`, which graph of a union each node belongs to; None for a single graph.
+        walls: `[nodes, 2 + axes]`, the last part of `node_features`; None without.
     """
 
     coordinates: Tensor
@@ -62,6 +63,7 @@ class RegionalGraph:
     frequencies: int
     query_features: Tensor | None = None
     node_graph: Tensor | None = None
+    walls: Tensor | None = None
 
     @staticmethod
     def build(
@@ -78,6 +80,7 @@ class RegionalGraph:
         seed: int = 0,
         cover: bool = False,
         query: NDArray[np.floating] | None = None,
+        walls: tuple[Tensor, Tensor | None] | None = None,
     ) -> RegionalGraph:
         """Build the regional graph of `points` `[nodes, axes]` in `domain` (low corner, high corner).
 
@@ -96,6 +99,7 @@ class RegionalGraph:
             seed: of the draw.
             cover: link a node that lies in no support (the reference leaves such nodes alone) to the nearest region.
             query: `[points, axes]` where the output is wanted; None is at the nodes.
+            walls: features of the boundary at the nodes `[nodes, 2 + axes]`, and at the query points.
 
         Raises:
             ValueError: if `points` or `query` are not `[nodes, 2 or 3]` finite numbers, `domain` is no box around them,
@@ -137,7 +141,9 @@ class RegionalGraph:
         r2p = support_pairs(targets, regional, radius, overlap_r2p, periodic, cover=cover)[:, ::-1]
         r2r, tiles = regional_pairs(regional, levels, subsample_factor, periodic, mesh)
         frequencies = coordinate_frequencies if periodic else 0
-        features = coordinate_features(torch.from_numpy(coordinates).float(), frequencies)
+        own, at_query = (None, None) if walls is None else walls
+        own = None if own is None else own.float()
+        features = place_features(torch.from_numpy(coordinates).float(), frequencies, own)
         shifts = tile_shifts(axes)[tiles]  # [edges, 2, axes]
         across = (regional[r2r[:, 0]] + shifts[:, 0]) - (regional[r2r[:, 1]] + shifts[:, 1])
         inward = coordinates[p2r[:, 0]] - regional[p2r[:, 1]]
@@ -156,7 +162,8 @@ class RegionalGraph:
             frequencies=frequencies,
             query_features=None
             if query is None
-            else coordinate_features(torch.from_numpy(targets).float(), frequencies),
+            else place_features(torch.from_numpy(targets).float(), frequencies, at_query),
+            walls=own,
         )
 
     def moved(self, matrix: Tensor, shift: Tensor) -> RegionalGraph:
@@ -170,11 +177,15 @@ class RegionalGraph:
             return replace(edges, features=torch.cat([vectors, edges.features[:, -1:]], dim=-1))
 
         coordinates = self.coordinates @ matrix.T + shift
-        features = coordinate_features(coordinates, self.frequencies)
+        walls = self.walls
+        if walls is not None:
+            walls = torch.cat([walls[:, :2], walls[:, 2:] @ matrix.T], dim=-1)
+        features = place_features(coordinates, self.frequencies, walls)
         support = self.regional_features[:, -1:]
         return replace(
             self,
             coordinates=coordinates,
+            walls=walls,
             node_features=features,
             regional_features=torch.cat([features[self.region_index], support], dim=-1),
             p2r=turned(self.p2r),
@@ -242,51 +253,3 @@ def _chosen(
             f"lower `subsample_factor`={subsample_factor} or use more points."
         )
     return chosen
-
-
-def union(graphs: list[RegionalGraph]) -> RegionalGraph:
-    """The disjoint union: nodes and regions of each graph follow those of the one before it."""
-    if len(graphs) == 1:
-        return graphs[0]
-    if any(graph.query_features is not None for graph in graphs):
-        raise ValueError(
-            "graphs with query points should be asked one by one, got several: no union of them."
-        )
-    nodes = np.cumsum([0] + [len(graph.coordinates) for graph in graphs])
-    regions = np.cumsum([0] + [len(graph.region_index) for graph in graphs])
-
-    def graph_of(starts: NDArray[np.int64]) -> Tensor:
-        return torch.repeat_interleave(torch.from_numpy(np.diff(starts)))
-
-    def joined(name: str, senders: NDArray[np.int64], receivers: NDArray[np.int64]) -> Edges:
-        sets = [getattr(graph, name) for graph in graphs]
-        return Edges(
-            torch.cat([edges.senders + int(start) for edges, start in zip(sets, senders, strict=False)]),
-            torch.cat([edges.receivers + int(start) for edges, start in zip(sets, receivers, strict=False)]),
-            torch.cat([edges.features for edges in sets]),
-            torch.cat([edges.inverse_degree for edges in sets]),
-            graph_of(receivers),
-        )
-
-    return RegionalGraph(
-        coordinates=torch.cat([graph.coordinates for graph in graphs]),
-        region_index=torch.cat(
-            [g.region_index + int(start) for g, start in zip(graphs, nodes, strict=False)]
-        ),
-        radius=torch.cat([graph.radius for graph in graphs]),
-        node_features=torch.cat([graph.node_features for graph in graphs]),
-        regional_features=torch.cat([graph.regional_features for graph in graphs]),
-        p2r=joined("p2r", nodes, regions),
-        r2r=joined("r2r", regions, regions),
-        r2p=joined("r2p", regions, nodes),
-        frequencies=_same([graph.frequencies for graph in graphs]),
-        node_graph=graph_of(nodes),
-    )
-
-
-def _same(values: list[int]) -> int:
-    if any(a != b for a, b in pairwise(values)):
-        raise ValueError(
-            f"the graphs of a batch should all be periodic or all not, got frequencies {values}."
-        )
-    return values[0]

@@ -56,7 +56,7 @@ class GridCorrector(nn.Module, ABC):
     @property
     def inputs(self) -> int:
         """Channels of the network's input."""
-        return self.in_channels + self.options.times + self.options.static + self.channels
+        return self.in_channels + self.options.times + self.options.node_features(self.dim) + self.channels
 
     @abstractmethod
     def network(self, field: Tensor, periodic: Periodic) -> Tensor:
@@ -139,7 +139,7 @@ class GridCorrector(nn.Module, ABC):
             number = per_graph_of_sample(value, leading, graphs, x)  # [samples or 1, graphs or 1]
             column = number if number.shape[1] == 1 else number[:, index]
             columns.append(column.expand(len(columns[0]), nodes)[..., None])
-        static = static_features(graph, self.options.static, x.dtype)
+        static = static_features(graph, self.options, x.dtype)
         if static is not None:
             columns.append(static.transpose(0, 1).expand(len(columns[0]), -1, -1))
         return [grid.reshape(*leading, *grid.shape[1:]) for grid in layout.to_grids(torch.cat(columns, -1))]

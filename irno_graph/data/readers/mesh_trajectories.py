@@ -35,6 +35,7 @@ class MeshTrajectories:
         points: `[nodes, dim]`, float64.
         domain: "mesh", "icosphere" or "sphere".
         seeds: `[n]` of the generator, empty where the file has none.
+        attributes: of the file, that say how it was made.
 
     Raises:
         ValueError: for a missing or damaged file, arrays that do not fit each other, or a domain that is not known.
@@ -52,6 +53,7 @@ class MeshTrajectories:
             )
             self.channels = words(file.attrs["channels"]) if "channels" in file.attrs else ()
             self.points = self._points(file)
+            self.attributes = dict(file.attrs)
             self.domain = words(file.attrs["domain"])[0] if "domain" in file.attrs else ""
             if self.domain not in DOMAINS:
                 raise ValueError(

@@ -18,14 +18,14 @@ from threadpoolctl import threadpool_limits
 from irno_graph.data.blocks import write_in_blocks
 from irno_graph.data.ce_gauss import CHANNELS, snapshot_times
 from irno_graph.data.euler import GAMMA
-from irno_graph.data.flows import hashed_seeds
+from irno_graph.data.flows import OBSTACLES, hashed_seeds
 from irno_graph.data.readers.hdf5 import opened
 from irno_graph.data.readers.mesh_trajectories import MeshTrajectories
 from irno_graph.data.unstructured.domain import Domain
 from irno_graph.data.unstructured.flow import Flow, Solver
 from irno_graph.data.unstructured.geometry import MedianDual
 
-NAME, SHAPES = zlib.crc32(b"ce-gauss-obstacles"), zlib.crc32(b"obstacles")
+NAME, SHAPES = zlib.crc32(OBSTACLES.encode()), zlib.crc32(b"obstacles")
 BATCH = 32  # trajectories between two looks at the disk, two groups of the solver
 FILE = "geometry_{:03d}.nc"
 
@@ -222,7 +222,7 @@ def _is_there(
 
 def _attributes(domain: Domain, flow: Flow) -> dict[str, Any]:
     return {
-        "title": "CE-Gauss with obstacles", "flow": "ce-gauss-obstacles", "channels": list(CHANNELS), "gamma": GAMMA,
+        "title": "CE-Gauss with obstacles", "flow": OBSTACLES, "channels": list(CHANNELS), "gamma": GAMMA,
         "domain": "mesh", "period": [length or 0.0 for length in domain.mesh.period or (None, None)],
         "generator": "irno_graph.data.unstructured",
         "mesh": "own" if domain.holes is None else "unit box with circular holes, relaxed Delaunay triangles",
