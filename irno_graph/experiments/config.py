@@ -165,7 +165,7 @@ class ExperimentConfig:
     seed: int = 0
     threads: int = 0  # 0: what torch chooses
     start: str = ""  # a trained model: its base is the base, training goes on from its corrector
-    base_file: str = ""  # a trained base, where it is not the one in `folder`
+    base_file: str = ""  # a trained base, where it is not the one in `folder`; or a refined model as one
     control_start: str = ""  # a trained base that the control goes on from, where it is not the base
     data: DataConfig = field(default_factory=DataConfig)
     base: BaseConfig = field(default_factory=BaseConfig)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from irno_graph.bases.rigno import RIGNO
 from irno_graph.correctors.corrector import GraphCorrector
 from irno_graph.experiments.config import ConfigError, ExperimentConfig
-from irno_graph.refine import IRNO, load
+from irno_graph.refine import IRNO, RefinedBase, load
+from irno_graph.refine.hashes import description_hash
+from irno_graph.refine.kinds import described
 
 
 def begun_model(config: ExperimentConfig) -> IRNO | None:
@@ -33,27 +37,43 @@ def take_over(corrector: GraphCorrector, begun: IRNO, config: ExperimentConfig) 
         ) from error
 
 
-def finished_base(config: ExperimentConfig) -> RIGNO:
-    """The base that the config names, or that of its own base stage.
+def finished_base(config: ExperimentConfig) -> nn.Module:
+    """The base that the config names, or that of its own base stage; a refined model is one, too.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or the file holds something else.
     """
     begun = begun_model(config)
     path = Path(config.start or config.base_file or Path(config.folder) / "base.safetensors")
     if begun is None and not path.is_file():
         raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
-    return as_rigno(load(path) if begun is None else begun.base, config)
-
-
-def as_rigno(base: object, config: ExperimentConfig) -> RIGNO:
-    """The same, if it is one.
-
-    Raises:
-        ValueError: if it is something else.
-    """
-    if not isinstance(base, RIGNO):
+    base = load(path) if begun is None else begun.base
+    base = RefinedBase(base) if isinstance(base, IRNO) else base
+    if not isinstance(base, RIGNO | RefinedBase):
         raise ValueError(
-            f"`{config.name}` should start from a RIGNO, got {type(base).__name__}: train a base first."
+            f"`{path}` should hold a RIGNO, or a model with a base and a corrector, got {type(base).__name__}."
         )
     return base
+
+
+def begun_control(config: ExperimentConfig) -> RIGNO:
+    """What the control goes on from: the finished base, or an earlier control.
+
+    Raises:
+        ValueError: if there is none, or it is nothing that the stage can train on.
+    """
+    base = load(config.control_start) if config.control_start else finished_base(config)
+    if not isinstance(base, RIGNO):
+        raise ValueError(
+            f"the control of `{config.name}` should go on from a RIGNO, got {type(base).__name__}: name one by "
+            "`base_file` or `control_start`, or train a base first."
+        )
+    return base
+
+
+def decisive(model: IRNO) -> dict[str, str]:
+    """What of its base decides a corrector's training: the weights, and of a refined model its steps, too."""
+    found = {"base_hash": model.base_hash}
+    if isinstance(model.base, RefinedBase):
+        found["base_settings"] = description_hash(described(model.base))
+    return found

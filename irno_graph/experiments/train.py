@@ -24,9 +24,9 @@ from irno_graph.experiments.evaluation import usable_device
 from irno_graph.experiments.parts import new_corrector, spectral_loss
 from irno_graph.experiments.provenance import about, commit
 from irno_graph.experiments.sets import Report, read_sets
-from irno_graph.experiments.starts import as_rigno, begun_model, finished_base, take_over
+from irno_graph.experiments.starts import begun_control, begun_model, decisive, finished_base, take_over
 from irno_graph.losses import RefinementLoss
-from irno_graph.refine import IRNO, load, save
+from irno_graph.refine import IRNO, save
 from irno_graph.refine.hashes import weights_hash
 from irno_graph.training.base_task import BaseTask, Curriculum, best_steps, set_statistics
 from irno_graph.training.corrector_task import (
@@ -77,7 +77,9 @@ def train(
     if config.start and stage == "base":
         raise ValueError(f"the config starts from `{config.start}`, which has a base: run another stage.")
     stages = (stage,) if stage != "all" else ("corrector",) if config.start else ("base", "corrector")
-    if "base" not in stages and not (stage == "control" and config.control_start):
+    if stage == "control":
+        begun_control(config)
+    elif "base" not in stages:
         finished_base(config)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -134,7 +136,7 @@ def train_control(config: ExperimentConfig, device: str, report: Report) -> Path
     """Train the finished base, or an earlier control, on for as many optimiser steps as the corrector takes."""
     lightning.seed_everything(config.seed + 1, verbose=False)
     sets, more, valid = _sets(config, ("train", "more", "valid"), device, report)
-    base = finished_base(config) if not config.control_start else as_rigno(load(config.control_start), config)
+    base = begun_control(config)
     base.requires_grad_(True)
     settings = replace(config.base.fit, optimizer_steps=config.corrector.fit.optimizer_steps)
     return _fit_base(config, base, sets + more, valid, settings, "control", device, report)
@@ -175,7 +177,7 @@ def train_corrector(config: ExperimentConfig, device: str, report: Report, draw:
     refresh = Refresh(plan, wanted.refresh_every, wanted.refresh_trajectories, config.seed + 2)
     folder = Path(config.folder) / "corrector"
     report(f"training the corrector: {wanted.fit.optimizer_steps} steps, logs in {folder}")
-    settings = {"base_hash": model.base_hash, **asdict(config)}
+    settings = {**decisive(model), **asdict(config)}
     options = _fit_options(wanted.fit, device)
     fit(task, plan, folder, callbacks=(refresh, *monitors), settings=settings, **options)
     model.eval()

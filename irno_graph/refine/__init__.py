@@ -9,6 +9,7 @@ from irno_graph.refine.guard import Guard
 from irno_graph.refine.irno import IRNO
 from irno_graph.refine.loop import Refinement, Status, finite_samples, over_nodes, refine
 from irno_graph.refine.partitioned import PartitionedIRNO
+from irno_graph.refine.refined import RefinedBase
 from irno_graph.refine.scaling import Scaling
 from irno_graph.refine.schedules import Averaged, Constant, Decaying, Harmonic, Schedule, check_alpha
 from irno_graph.refine.solvers import Aitken, Anderson, Plain, Solver
@@ -31,6 +32,7 @@ __all__ = [
     "LeftOut",
     "PartitionedIRNO",
     "Plain",
+    "RefinedBase",
     "Refinement",
     "Scaling",
     "Schedule",

@@ -87,11 +87,13 @@ def kind_of(part: dict[str, Any]) -> str:
 
     >>> kind_of({"kind": "OnGrid", "base": {"kind": "FNO"}}), kind_of({"own": "Mine"})
     ('OnGrid(FNO)', 'Mine (not in the file)')
+    >>> kind_of({"kind": "RefinedBase", "base": {"kind": "RIGNO"}, "corrector": {"kind": "FNO"}})
+    'RefinedBase(RIGNO + FNO)'
     """
     if "own" in part:
         return f"{part['own']} (not in the file)"
-    inner = f"({kind_of(part['base'])})" if "base" in part else ""
-    return f"{part['kind']}{inner}"
+    inner = " + ".join(kind_of(part[name]) for name in ("base", "corrector") if name in part)
+    return f"{part['kind']}({inner})" if inner else str(part["kind"])
 
 
 def _part(part: dict[str, Any], count: int) -> str:
@@ -102,7 +104,7 @@ def _part(part: dict[str, Any], count: int) -> str:
     while inner is not None:
         settings.append(words(inner["config"]))
         inner = inner.get("base")
-    return f"{kind_of(part)}, {count} weights: {'; '.join(settings)}"
+    return f"{kind_of(part)}, {count} weights: {'; '.join(filter(None, settings))}"
 
 
 def _refinement(description: dict[str, Any]) -> list[Fact]:

@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 MOST_NODES = 2**24  # of a grid that a file describes: 4096 x 4096, 256 x 256 x 256
 PER_NODE = 8  # numbers that a base on a grid makes beside its weights; on a sphere so many for each side, too
+MOST_NESTED = 16  # bases around each other: wrappers, and refined models that others refine
+MOST_STEPS = 10**6
 SPARE = 2**20  # numbers for what is made beside the weights
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import os
 from collections.abc import Callable as Function
 from pathlib import Path
@@ -17,22 +15,18 @@ from torch import Tensor, nn
 
 from irno_graph.files import MissingFileError, atomic_path, existing_file
 from irno_graph.graph import Graph
-from irno_graph.refine.given import Given, LeftOut
+from irno_graph.refine.given import LeftOut
 from irno_graph.refine.hashes import SEAL, description_hash, tensors_hash, weights_hash
 from irno_graph.refine.irno import IRNO
-from irno_graph.refine.kinds import built, choice, chosen, described, guard_of, is_own
+from irno_graph.refine.kinds import OWN, built, built_refinement, described, described_refinement
 from irno_graph.refine.limits import StorageError, Within, difference
 from irno_graph.refine.origin import commit, versions
-from irno_graph.refine.scaling import Scaling
 
 FORMAT = 2
 UNSEALED = 1  # the format before: nothing but the weights had a hash
 HEADER = "irno_graph"
-OWN = "own"  # in place of a base's kind: the user's, not in the file
 SHIPPED = Path(__file__).parents[1] / "models"
 ASIDE = ("format", "versions", "commit", "about", "weights_hash", SEAL)  # not of the model itself
-MOST_STEPS = 10**6
-UNITS = ("input_mean", "input_std", "mean", "std", "error")  # of a scaling
 
 
 def save(model: nn.Module, path: str | os.PathLike[str], *, about: dict[str, Any] | None = None) -> Path:
@@ -112,17 +106,8 @@ def load(
 
 def _model(description: dict[str, Any], path: Path) -> nn.Module:
     """As described, with weights yet to come."""
-    if "module" in description:
-        return built(description["module"], path)
-    scaling, own = description["scaling"], description["base"].get(OWN)
-    return IRNO(
-        built(description["base"], path) if own is None else LeftOut(str(own), description["base_hash"]),
-        built(description["corrector"], path),
-        alpha=chosen(description["alpha"]),
-        steps=description["steps"],
-        scaling=None if scaling is None else Scaling.identity(scaling["in_channels"], scaling["channels"]),
-        solver=chosen(description.get("solver")),
-        guard=guard_of(description.get("guard")),
+    return (
+        built(description["module"], path) if "module" in description else built_refinement(description, path)
     )
 
 
@@ -223,38 +208,4 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _described(model: nn.Module) -> dict[str, Any]:
     """Kinds, settings and units."""
-    return _described_refinement(model) if isinstance(model, IRNO) else {"module": described(model)}
-
-
-def _described_refinement(model: IRNO) -> dict[str, Any]:
-    scaling = model.scaling
-    if math.isnan(model.alpha):
-        raise StorageError(
-            '`alpha` is "auto" and not chosen yet: `refine.choose_alpha` gives it to the model.'
-        )
-    if model.steps > MOST_STEPS:
-        raise StorageError(f"`steps` of a file should be at most {MOST_STEPS}, got {str(model.steps)[:20]}")
-    base = model.base
-    base_hash: str | None = model.base_hash
-    if isinstance(base, Given):
-        raise StorageError(
-            "`with_answers` gave the model these answers for a base: save the model it was called on."
-        )
-    if isinstance(base, LeftOut):
-        base_hash = base.weights_hash
-    name = base.name if isinstance(base, LeftOut) else type(base).__name__
-    return {
-        "base": {OWN: name} if is_own(base) else described(base),
-        "corrector": described(model.corrector),
-        "alpha": model.alpha if model.schedule is None else choice(model.schedule),
-        "steps": model.steps,
-        "scaling": None if scaling is None else _units(scaling),
-        "base_hash": base_hash,
-        **({} if model.solver is None else {"solver": choice(model.solver)}),
-        **({} if model.guard is None else {"guard": dataclasses.asdict(model.guard)}),
-    }
-
-
-def _units(scaling: Scaling) -> dict[str, Any]:
-    values = {name: getattr(scaling, name).tolist() for name in UNITS}
-    return {"in_channels": len(values["input_mean"]), "channels": len(values["mean"]), **values}
+    return described_refinement(model) if isinstance(model, IRNO) else {"module": described(model)}
