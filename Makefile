@@ -7,7 +7,7 @@ PINNED := 'torch==2.14.*' 'torch-harmonics==0.9.3'
 PINNED_BIN := .venv-extras/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow test-extras test-sphere test-scatter test-grid test-models setup lint types clean
+.PHONY: demo experiment test test-slow test-extras test-sphere test-scatter test-grid test-models setup lint types clean
 
 setup: .venv/.installed
 
@@ -19,6 +19,16 @@ setup: .venv/.installed
 
 demo: setup
 	$(BIN)/irno-graph demo
+
+# Hours; after an interruption the same command goes on. `make experiment SIZE=cpu` reads configs/experiment_cpu.yaml.
+SIZE ?= cpu
+
+experiment: configs/experiment_$(SIZE).yaml setup
+	$(BIN)/irno-graph experiment ce-gauss --config $<
+
+configs/experiment_%.yaml:
+	@echo "SIZE should be one of: $(patsubst configs/experiment_%.yaml,%,$(filter-out %_training.yaml,$(wildcard \
+	  configs/experiment_*.yaml))); got '$*', for which there is no $@." >&2; exit 1
 
 test: setup
 	$(PYTEST) -n auto --maxprocesses 8 --dist loadfile
