@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from irno_graph.cli.console import console, say_files, stage
 
+if TYPE_CHECKING:
+    from irno_graph.experiments.demo import Demo
+
+SHIPPED = "ce-gauss-small"
+
 
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("demo-output"),
-    model: Annotated[str, typer.Option(help="Shipped model's name, or a model file.")] = "ce-gauss-small",
+    model: Annotated[str, typer.Option(help="Shipped model's name, or a model file.")] = SHIPPED,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     trajectories: Annotated[int, typer.Option(help="Number of flows.")] = 4,
     nodes: Annotated[int, typer.Option(help="Points of the mesh.")] = 1024,
     solver_res: Annotated[int, typer.Option(help="Cells of the solver along each side.")] = 128,
     seed: Annotated[int | None, typer.Option(help="Seed of flows and mesh.")] = None,
+    obstacles: Annotated[
+        bool | None,
+        typer.Option(help="Also obstacles-small around obstacles; default: where no --model is given."),
+    ] = None,
 ) -> None:
     """Roll a model out on flows and a mesh that it has never seen, with and without refinement."""
-    from irno_graph.experiments.demo import SEED, run_demo
-    from irno_graph.report import comparison_tables, error_figure, rollout_figure, write_figure
+    from irno_graph.experiments.demo import SEED, run_demo, run_obstacle_demo
     from irno_graph.report.figures import require_matplotlib
 
     require_matplotlib()
@@ -38,6 +46,19 @@ def demo(
         seed=SEED if seed is None else seed,
         stage=stage,
     )
+    _show(found, output)
+    if model == SHIPPED if obstacles is None else obstacles:
+        console.print("Rollouts of obstacles-small around obstacles, on a geometry that it has never seen.")
+        where = output / "obstacles"
+        _show(
+            run_obstacle_demo(where, device=device, seed=SEED if seed is None else seed, stage=stage), where
+        )
+
+
+def _show(found: Demo, output: Path) -> None:
+    """Draw pictures of what was found, print its tables, and say where the files are."""
+    from irno_graph.report import comparison_tables, error_figure, rollout_figure, write_figure
+
     result = found.evaluation.to_json()
     vorticity = {run: fields["vorticity"] for run, fields in found.fields.items()}
     pictures = {

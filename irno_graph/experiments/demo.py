@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from irno_graph.data import TrajectoryFile
 from irno_graph.data.ce_gauss import generate
+from irno_graph.data.unstructured import Flow, generate_obstacles
 from irno_graph.experiments.evaluation import (
     Evaluation,
     Progress,
     compare_rollouts,
     flow_fields,
     load_model,
+    open_flows,
     snapshots,
     usable_device,
 )
@@ -90,45 +91,113 @@ def run_demo(
     Raises:
         ValueError: if the model or the device is not there, or the seed is one that the model was made with.
     """
-    start, folder = perf_counter(), Path(output)
-    network = load_model(model, device)
-    about = describe(model).get("about") or {}
-    _refuse_seen(about, seed)
-    files = {
-        "flows on the mesh": folder / "data.nc",
-        "the mesh": folder / "mesh.vtu",
-        "rollout for ParaView": folder / "rollout.xdmf",
-        "all figures": folder / "result.json",
-    }
-    known = (
-        "which none of the model's data sets used"
-        if "trajectory_base_seeds" in about
-        else "which it may know"
-    )
-    sentence = (
-        f"Solving {trajectories} flows on {solver_res} x {solver_res} cells, for a mesh of {nodes} nodes, "
-        f"both of seed {seed}, {known} (the first time the solver is compiled)"
-    )
-    with stage(sentence) as report:
-        source = _generated(
-            files["flows on the mesh"], network.lead_time, trajectories, nodes, solver_res, seed, report
-        )
-    mesh = source.mesh()
-    write_mesh(files["the mesh"], mesh)
-    graph = Graph.from_mesh(mesh).to(usable_device(device))
-    truth = snapshots(source, network.lead_time)
-    with stage(
-        f"Rolling out {TIME_STEPS} time steps with 0 and with {network.steps} refinement steps"
+    begun = _begin(output, model, device, seed)
+    with begun.solving(
+        stage, f"{trajectories} flows on {solver_res} x {solver_res} cells, for", nodes
     ) as report:
-        evaluation = compare_rollouts(network, truth, graph, chunk=4, progress=report)
-    fields = _first_fields(network, truth, graph)
-    series = {f"{run} {name}": values for run, own in fields.items() for name, values in own.items()}
-    times = [float(time) for time in source.times]
-    write_series(files["rollout for ParaView"], mesh, times, series)
-    settings = {"model": str(model), "device": device, "nodes": nodes, "solver_res": solver_res, "seed": seed}
-    result = {**evaluation.to_json(), "settings": settings, "seconds": round(perf_counter() - start, 1)}
-    write_json(files["all figures"], result)
-    return Demo(evaluation, mesh, times, fields, files)
+        generate(
+            begun.file("data.nc"),
+            trajectories=trajectories,
+            nodes=nodes,
+            points="mesh",
+            solver_res=solver_res,
+            seed=seed,
+            save_every=begun.network.lead_time,
+            final_time=TIME_STEPS * begun.network.lead_time,
+            batch=os.cpu_count() or 1,
+            progress=report,
+        )
+    return begun.rolled_out(stage, {"nodes": nodes, "solver_res": solver_res})
+
+
+def run_obstacle_demo(
+    output: str | os.PathLike[str],
+    *,
+    model: str = "obstacles-small",
+    device: str = "cpu",
+    trajectories: int = 4,
+    nodes: int = 1024,
+    holes: int = 3,
+    seed: int = SEED,
+    stage: Stage = quiet_stage,
+) -> Demo:
+    """The same with flows around obstacles: a box with holes that `model` has not seen, and a mesh of it.
+
+    Args:
+        output: as for `run_demo`, and so the files.
+        model: likewise.
+        device: likewise.
+        trajectories: how many flows.
+        nodes: points of the mesh, which the solver splits each triangle of in four.
+        holes: circular, in the box.
+        seed: of flows, holes and mesh.
+        stage: as for `run_demo`.
+
+    Raises:
+        ValueError: likewise, or if holes find no room.
+    """
+    begun = _begin(output, model, device, seed)
+    with begun.solving(stage, f"{trajectories} flows around {holes} obstacles, on", nodes) as report:
+        generate_obstacles(
+            begun.file("data.nc"),
+            trajectories=trajectories,
+            nodes=nodes,
+            holes=holes,
+            flow=Flow(fine=1),
+            seed=seed,
+            save_every=begun.network.lead_time,
+            final_time=TIME_STEPS * begun.network.lead_time,
+            progress=report,
+        )
+    return begun.rolled_out(stage, {"nodes": nodes, "holes": holes})
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A part of the demonstration whose model is there and has not seen the seed."""
+
+    folder: Path
+    model: str
+    network: IRNO
+    device: str
+    seed: int
+    known: str
+    start: float
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    def solving(self, stage: Stage, what: str, nodes: int) -> AbstractContextManager[Progress]:
+        return stage(
+            f"Solving {what} a mesh of {nodes} nodes, all of seed {self.seed}, {self.known} (the first time the solver "
+            "is compiled)"
+        )
+
+    def rolled_out(self, stage: Stage, settings: dict[str, Any]) -> Demo:
+        """Roll the model out on the file's flows, and write all that is shown of it."""
+        files = {
+            "flows on the mesh": self.file("data.nc"),
+            "the mesh": self.file("mesh.vtu"),
+            "rollout for ParaView": self.file("rollout.xdmf"),
+            "all figures": self.file("result.json"),
+        }
+        network, source = self.network, open_flows(files["flows on the mesh"])
+        mesh = source.mesh()
+        write_mesh(files["the mesh"], mesh)
+        graph = Graph.from_mesh(mesh).to(usable_device(self.device))
+        truth = snapshots(source, network.lead_time)
+        with stage(
+            f"Rolling out {TIME_STEPS} time steps with 0 and with {network.steps} refinement steps"
+        ) as report:
+            evaluation = compare_rollouts(network, truth, graph, chunk=4, progress=report)
+        fields = _first_fields(network, truth, graph)
+        series = {f"{run} {name}": values for run, own in fields.items() for name, values in own.items()}
+        times = [float(time) for time in source.times]
+        write_series(files["rollout for ParaView"], mesh, times, series)
+        settings = {"model": self.model, "device": self.device, "seed": self.seed, **settings}
+        seconds = round(perf_counter() - self.start, 1)
+        write_json(files["all figures"], {**evaluation.to_json(), "settings": settings, "seconds": seconds})
+        return Demo(evaluation, mesh, times, fields, files)
 
 
 def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
@@ -137,31 +206,21 @@ def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _refuse_seen(about: dict[str, Any], seed: int) -> None:
+def _begin(output: str | os.PathLike[str], model: str, device: str, seed: int) -> _Begun:
+    start, network = perf_counter(), load_model(model, device)
+    about = describe(model).get("about") or {}
     seen = [int(number) for number in about.get("trajectory_base_seeds") or []]  # of flows and meshes
     if seed in seen:
         raise ValueError(
             f"`seed` should be one whose flows the model has not seen, got {seed}, which is among {seen}: "
             "pick another."
         )
-
-
-def _generated(
-    path: Path, lead_time: float, trajectories: int, nodes: int, solver_res: int, seed: int, report: Progress
-) -> TrajectoryFile:
-    generate(
-        path,
-        trajectories=trajectories,
-        nodes=nodes,
-        points="mesh",
-        solver_res=solver_res,
-        seed=seed,
-        save_every=lead_time,
-        final_time=TIME_STEPS * lead_time,
-        batch=os.cpu_count() or 1,
-        progress=report,
+    known = (
+        "which none of the model's data sets used"
+        if "trajectory_base_seeds" in about
+        else "which it may know"
     )
-    return TrajectoryFile(path)
+    return _Begun(Path(output), str(model), network, device, seed, known, start)
 
 
 def _first_fields(network: IRNO, truth: torch.Tensor, graph: Graph) -> dict[str, dict[str, np.ndarray]]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from irno_graph.data import TrajectoryFile
+from irno_graph.data.readers.hdf5 import words
+from irno_graph.data.readers.mesh_trajectories import MeshTrajectories
 from irno_graph.data.sets import ChannelGroups
+from irno_graph.data.trajectories import DOMAINS
+from irno_graph.files import existing_file
 from irno_graph.graph import Graph, vorticity
 from irno_graph.metrics import fluctuation_errors
 from irno_graph.refine import IRNO, Status, load
@@ -37,6 +42,26 @@ class Evaluation:
     errors: dict[str, dict[str, Tensor]]
     ended: dict[str, int]
     steps: int
+
+    @staticmethod
+    def joined(parts: Sequence[Evaluation]) -> Evaluation:
+        """The samples of several, one after the other.
+
+        Raises:
+            ValueError: if they have different numbers of time steps.
+        """
+        first = parts[0]
+        counts = {part.errors["base"]["velocity"].shape[0] for part in parts}
+        if len(counts) > 1:
+            raise ValueError(
+                f"the files should have as many snapshots each, got rollouts of {sorted(counts)} steps."
+            )
+        errors = {
+            run: {group: torch.cat([part.errors[run][group] for part in parts], dim=1) for group in GROUPS}
+            for run in first.errors
+        }
+        ended = {run: sum(part.ended[run] for part in parts) for run in first.ended}
+        return Evaluation(errors, ended, first.steps)
 
     def error(self, rollout: str, group: str) -> Tensor:
         """Mean over the samples of the relative error, `[time_steps]`."""
@@ -150,8 +175,29 @@ def compare_rollouts(
     return Evaluation(errors, ended, model.steps if steps is None else steps)
 
 
-def snapshots(source: TrajectoryFile, lead_time: float) -> Tensor:
-    """The trajectories of a file at every `lead_time`, `[samples, times, nodes, channels]`.
+def open_flows(path: str | os.PathLike[str]) -> TrajectoryFile | MeshTrajectories:
+    """A file of flows in a periodic rectangle, or between walls.
+
+    Raises:
+        ValueError: if it is none, or one between walls whose channels do not begin with `CHANNELS`.
+    """
+    try:
+        with h5py.File(existing_file(path), "r") as file:
+            domain = words(file.attrs["domain"])[0] if "domain" in file.attrs else ""
+    except OSError:  # `TrajectoryFile` says what is wrong
+        domain = ""
+    if domain not in DOMAINS:
+        return TrajectoryFile(path)
+    source = MeshTrajectories(path)
+    if source.channels[: len(CHANNELS)] != CHANNELS:
+        raise ValueError(
+            f"`{path}` should have the channels {', '.join(CHANNELS)} first, got {', '.join(source.channels)}."
+        )
+    return source
+
+
+def snapshots(source: TrajectoryFile | MeshTrajectories, lead_time: float) -> Tensor:
+    """The trajectories of a file at every `lead_time`, `[samples, times, nodes, channels=4]`.
 
     Raises:
         ValueError: if the file's snapshots are not so spaced that one in every few fits.
@@ -164,7 +210,7 @@ def snapshots(source: TrajectoryFile, lead_time: float) -> Tensor:
             f"an even part of it, got times {np.round(source.times, 6).tolist()}: generate it with "
             f"--save-every {lead_time:g}."
         )
-    return source.read()[:, ::stride]
+    return source.read()[:, ::stride, :, : len(CHANNELS)]
 
 
 def usable_device(name: str) -> torch.device:

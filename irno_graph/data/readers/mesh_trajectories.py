@@ -76,6 +76,10 @@ class MeshTrajectories:
     def __len__(self) -> int:
         return self._count
 
+    def mesh(self) -> Mesh:
+        """The nodes with the file's cells."""
+        return Mesh(self.points, self._cells, period=self.period)
+
     def graph(self) -> Graph:
         """The graph of the cells, or that of the sphere.
 
@@ -83,7 +87,7 @@ class MeshTrajectories:
             ValueError: if the sphere has other nodes than the file, and as `Graph.from_mesh` does.
         """
         if self.domain == "mesh":
-            return Graph.from_mesh(Mesh(self.points, self._cells, period=self.period))
+            return Graph.from_mesh(self.mesh())
         graph = self._sphere()
         if tuple(graph.pos.shape) != self.points.shape or not np.allclose(
             graph.pos.numpy(), self.points, atol=1e-6
