@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from irno_graph.files import atomic_path
+from irno_graph.report.ce_gauss_cost import cost_figure, cost_section
 from irno_graph.report.ce_gauss_figures import (
     bands_figure,
     rollout_errors_figure,
@@ -39,6 +40,7 @@ def write_ce_gauss_report(result: Result, path: Path, *, config: Path) -> list[P
         "errors": rollout_errors_figure(result),
         "bands": bands_figure(result),
         "settings": settings_figure(result),
+        "cost": cost_figure(result),
         "bias": bias_figure({"seed " + str(result["config"]["seeds"][0]): result["certificates"]}),
     }
     files = {}
@@ -77,7 +79,7 @@ def _text(result: Result, files: Mapping[str, Path], config: Path) -> Iterator[s
     yield from _transfers(result)
     yield from _bands(result, files["bands"])
     yield from _certificates(result, files["bias"])
-    yield from _cost(result)
+    yield from cost_section(result, files["cost"])
 
 
 def _headline(result: Result, picture: Path) -> Iterator[str]:
@@ -254,14 +256,6 @@ def _certificates(result: Result, picture: Path) -> Iterator[str]:
         [str(int(step) + 1), *(_median(found[name]) for name in names)] for step, found in own["at"].items()
     ]
     yield table_lines(["t", *names], rows) + f"\n![bias and error]({picture.name})\n"
-
-
-def _cost(result: Result) -> Iterator[str]:
-    own = result["cost"]
-    yield (
-        f"\n## Cost\n\nOne step of one flow on one processor: base {own['base']:.3f} s, refined ({own['steps']} steps) "
-        f"{own['refined']:.3f} s; {own['weights']['base']} and {own['weights']['corrector']} weights.\n"
-    )
 
 
 def _listed(changes: Sequence[str]) -> str:

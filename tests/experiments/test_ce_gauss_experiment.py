@@ -112,7 +112,7 @@ def test_everything_is_trained_and_measured_once(tmp_path: Path, trained: list[s
     pictures = write_ce_gauss_report(
         result | {"machine": "here"}, report, config=tmp_path / "experiment.yaml"
     )
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     text = report.read_text()
     seeds = [gains(run, "velocity")[0] for run in result["main"].values()]
     assert f"| {np.mean(seeds):.1f} ± " in text

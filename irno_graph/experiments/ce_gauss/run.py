@@ -19,6 +19,7 @@ from irno_graph.experiments.ce_gauss.figures import (
     shifted,
     transferred,
 )
+from irno_graph.experiments.ce_gauss.solver_cost import equal_error, solver_figures
 from irno_graph.experiments.ce_gauss.trainings import Training, all_trainings, model_of, train_all
 from irno_graph.experiments.config import DataConfig, ExperimentConfig, read_config
 from irno_graph.experiments.evaluation import load_model
@@ -60,6 +61,12 @@ def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
     measured = _Measured(config, test, report)
     first = config.seeds[0]
     main: Figures = {str(seed): measured.headline(seed) for seed in config.seeds}
+    solver = measured.of_model(
+        "solver",
+        first,
+        ["time_steps"],
+        lambda model, truth, graph: solver_figures(truth, graph, model.scaling.mean, config.test),
+    )
     return {
         "config": asdict(config),
         "training": asdict(read_config(config.training)),
@@ -77,6 +84,7 @@ def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
         "bands": measured.of_model("bands", first, [], band_figures),
         "places": measured.of_model("places", first, [], place_figures),
         "cost": measured.of_model("cost", first, [], cost_figures),
+        "solver": {**solver, "equal": equal_error(solver, main)},
         "certificates": measured.of_model(
             "certificates", first, ["certified", "time_steps"], measured.certificates
         ),
