@@ -72,7 +72,7 @@ class FNO(nn.Module):
         super().__init__()
         self.in_channels, self.channels, self.hidden, self.layers = in_channels, channels, hidden, layers
         self.details = details or FourierDetails()
-        self.periodic = _grid_of(graph)[1]
+        self.periodic = grid_axes(graph)[1]
         self.modes = (modes,) * len(self.periodic) if isinstance(modes, int) else tuple(modes)
         if len(self.modes) != len(self.periodic) or min(self.modes) < 1:
             raise ValueError(
@@ -87,7 +87,7 @@ class FNO(nn.Module):
         Raises:
             ValueError: if the graph is not a grid with the same periodic axes, or x does not fit it.
         """
-        shape, periodic = _grid_of(graph)
+        shape, periodic = grid_axes(graph)
         if periodic != self.periodic:
             raise ValueError(
                 f"this base is for grids with the periodic axes {self.periodic}, the slowest first, got {periodic}: "
@@ -221,8 +221,12 @@ def _unmixed(network: Any, values: Tensor) -> Tensor:
     return network.projection(values)
 
 
-def _grid_of(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """Points along each axis of a grid, or of each grid of a batch, and whether it is periodic, the slowest first."""
+def grid_axes(graph: Graph) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Points along each axis of a grid, or of each grid of a batch, and whether it is periodic, the slowest first.
+
+    Raises:
+        ValueError: if a graph is not a grid, or those of a batch differ.
+    """
     grids = {(common_shape(part), part.period) for part in graph_list(graph)}
     if len(grids) > 1:
         raise ValueError(

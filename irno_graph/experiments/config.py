@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,28 +12,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from irno_graph.bases.rigno import Stepper
 from irno_graph.data.flows import FLOWS, OBSTACLES
 from irno_graph.experiments.misfits import Key, dotted, line_of, misfits, parts
+from irno_graph.experiments.model_rules import Rule, rules_of_models
 from irno_graph.files import existing_file
 from irno_graph.training.options import FitOptions
 
 C = TypeVar("C")
-Rule = tuple[str, bool, str]  # key, whether its value is possible, what it should be
-CORRECTORS = ("multiscale", "flat", "edges")
-LOSSES = ("eigenbasis", "magnitude", "chebyshev", "bands")
-COUNTS = {
-    "base": ("hidden", "processor_steps", "draws"),
-    "corrector": (
-        *("hidden", "layers", "levels", "steps", "truncate", "refresh_every", "loss_modes"),
-        "monitor_trajectories",
-    ),
-}
-NOT_NEGATIVE = (
-    *("edge_hidden", "modes", "single_steps", "past_steps", "rollout_trajectories", "refresh_trajectories"),
-    *("beta_spectral", "beta_fp", "beta_jacobian", "beta_norm", "p_start", "p_end"),
-    *("input_noise", "monitor_every"),
-)
 
 
 class ConfigError(ValueError):
@@ -107,16 +91,20 @@ class FitConfig:
 
 @dataclass
 class BaseConfig:
-    """The base operator (RIGNO) and its training."""
+    """The base operator and its training."""
 
+    kind: str = "rigno"  # or "fno": a Fourier neural operator on a grid over the periodic square
     hidden: int = 64
-    processor_steps: int = 6
-    draws: int = 4
+    processor_steps: int = 6  # of "rigno"
+    draws: int = 4  # of "rigno"
+    grid: int = 32  # of "fno": cells a side; its answers go back to the nodes by cubic polynomials
+    modes: int = 12  # of "fno": frequencies along each axis
+    layers: int = 4  # of "fno"
     stepper: str = "derivative"  # or "residual", "output"
-    longest_lead: int = 1  # snapshots between input and target, at most; all pairs up to it are trained on
-    fractional: bool = False  # whether, late in training, inputs lie between snapshots, too
-    edge_masking: float = 0.0  # share of the regional graph's edges left out of each batch
-    recompute: bool = False  # less memory in training for more time
+    longest_lead: int = 1  # of "rigno": snapshots from input to target, at most; all pairs up to it are taken
+    fractional: bool = False  # of "rigno": whether, late in training, inputs lie between snapshots, too
+    edge_masking: float = 0.0  # of "rigno": share of the regional graph's edges left out of each batch
+    recompute: bool = False  # of "rigno": less memory in training for more time
     fit: FitConfig = field(default_factory=FitConfig)
 
 
@@ -229,7 +217,7 @@ def all_sets(data: DataConfig) -> list[SetConfig]:
 
 def _check(config: ExperimentConfig, file: Path) -> None:
     """Refuse impossible values."""
-    for key, fine, expected in (*_of_data(config.data), *_of_models(config)):
+    for key, fine, expected in (*_of_data(config.data), *rules_of_models(config)):
         if not fine:
             came: Any = config
             for part in parts(key):
@@ -266,29 +254,3 @@ def _of_data(data: DataConfig) -> Iterator[Rule]:
             yield f"data.{part}[{number}].holes", one.holes >= 0, "0 or more"
             if data.walled:
                 yield f"data.{part}[{number}].points", one.points == "mesh", f"mesh with the flow {OBSTACLES}"
-
-
-def _of_models(config: ExperimentConfig) -> Iterator[Rule]:
-    base, corrector, data = config.base, config.corrector, config.data
-    yield "threads", config.threads >= 0, "0 (torch chooses) or more"
-    longest = round(data.final_time / data.save_every)
-    few = f"a number of snapshots, 1 up to the {longest} after the first one"
-    yield "base.longest_lead", 1 <= base.longest_lead <= longest, few
-    yield "base.edge_masking", 0 <= base.edge_masking < 1, "a number in [0, 1)"
-    yield "base.stepper", base.stepper in tuple(Stepper), "one of " + ", ".join(Stepper)
-    yield "corrector.spectral_loss", corrector.spectral_loss in LOSSES, "one of " + ", ".join(LOSSES)
-    yield "corrector.kind", corrector.kind in CORRECTORS, "one of " + ", ".join(CORRECTORS)
-    yield "corrector.alpha", 0 < corrector.alpha <= 1, "a number in (0, 1]"
-    yield "corrector.pushforward", 0 <= corrector.pushforward <= 1, "a number in [0, 1]"
-    for part, names in COUNTS.items():
-        for name in names:
-            yield f"{part}.{name}", getattr(getattr(config, part), name) >= 1, "1 or more"
-    for name in NOT_NEGATIVE:
-        yield f"corrector.{name}", getattr(corrector, name) >= 0, "0 or more"
-    for part in ("base", "corrector"):
-        fit: FitConfig = getattr(config, part).fit
-        for name in ("epoch_batches", "validate_every", "optimizer_steps", "batch_size"):
-            yield f"{part}.fit.{name}", getattr(fit, name) >= 1, "1 or more"
-        yield f"{part}.fit.schedule", fit.schedule in ("annealed", "rigno"), "annealed or rigno"
-        yield f"{part}.fit.learning_rate", 0 < fit.learning_rate < math.inf, "positive"
-        yield f"{part}.fit.tail", 0 <= fit.tail < 1, "a number in [0, 1)"

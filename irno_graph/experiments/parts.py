@@ -1,12 +1,14 @@
-"""Correctors and losses that a config describes."""
+"""Bases, correctors and losses that a config describes."""
 
 from __future__ import annotations
 
 from torch import nn
 
+from irno_graph.bases import RIGNO, PlainFNO, Stepped
+from irno_graph.bases.rigno import Architecture, RegionalSettings, Stepper
 from irno_graph.correctors import EdgeMessagePassing, MessagePassing, MultiscaleMessagePassing, Options
 from irno_graph.correctors.corrector import GraphCorrector
-from irno_graph.experiments.config import CorrectorConfig
+from irno_graph.experiments.config import CorrectorConfig, ExperimentConfig
 from irno_graph.losses import (
     BandFilterLoss,
     ChebyshevSpectralLoss,
@@ -14,6 +16,38 @@ from irno_graph.losses import (
     coefficient_distance,
     magnitude_distance,
 )
+from irno_graph.training.base_task import set_statistics
+from irno_graph.training.pairs import TrajectorySet
+from irno_graph.training.stepped_task import on_square, standardised_step
+
+
+def new_base(config: ExperimentConfig, sets: list[TrajectorySet]) -> RIGNO | Stepped:
+    """The base with its first weights and the statistics of the training sets.
+
+    Raises:
+        ValueError: if it is for a periodic square, and the sets are not in one.
+    """
+    wanted, lead_time = config.base, config.data.save_every
+    if wanted.kind == "fno":
+        network = PlainFNO(4, 4, hidden=wanted.hidden, modes=wanted.modes, layers=wanted.layers)
+        on_grid = on_square(network, sets, side=wanted.grid)
+        return standardised_step(on_grid, sets, stepper=Stepper(wanted.stepper), lead_time=lead_time)
+    base = RIGNO(
+        4,
+        4,
+        architecture=Architecture(
+            processor_steps=wanted.processor_steps,
+            node_hidden=wanted.hidden,
+            edge_hidden=wanted.hidden,
+            use_time=False,
+        ),
+        regional=RegionalSettings(walls=config.data.walled),
+        periodic=not config.data.walled,
+        stepper=wanted.stepper,
+        lead_time=lead_time,
+    )
+    set_statistics(base, sets, wanted.longest_lead)
+    return base
 
 
 def new_corrector(wanted: CorrectorConfig, *, walls: bool = False) -> GraphCorrector:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from irno_graph.bases.rigno import RIGNO
+from irno_graph.bases import RIGNO, Stepped
 from irno_graph.correctors.corrector import GraphCorrector
 from irno_graph.experiments.config import ConfigError, ExperimentConfig
 from irno_graph.refine import IRNO, RefinedBase, load
@@ -49,24 +49,26 @@ def finished_base(config: ExperimentConfig) -> nn.Module:
         raise ValueError(f"`{path}` should hold the trained base, found nothing: run the base stage first.")
     base = load(path) if begun is None else begun.base
     base = RefinedBase(base) if isinstance(base, IRNO) else base
-    if not isinstance(base, RIGNO | RefinedBase):
+    if not isinstance(base, RIGNO | Stepped | RefinedBase):
         raise ValueError(
-            f"`{path}` should hold a RIGNO, or a model with a base and a corrector, got {type(base).__name__}."
+            f"`{path}` should hold a base of the stage base, or a model with a base and a corrector, got "
+            f"{type(base).__name__}."
         )
     return base
 
 
-def begun_control(config: ExperimentConfig) -> RIGNO:
+def begun_control(config: ExperimentConfig) -> RIGNO | Stepped:
     """What the control goes on from: the finished base, or an earlier control.
 
     Raises:
         ValueError: if there is none, or it is nothing that the stage can train on.
     """
     base = load(config.control_start) if config.control_start else finished_base(config)
-    if not isinstance(base, RIGNO):
+    wanted: type[RIGNO | Stepped] = Stepped if config.base.kind == "fno" else RIGNO
+    if not isinstance(base, wanted):
         raise ValueError(
-            f"the control of `{config.name}` should go on from a RIGNO, got {type(base).__name__}: name one by "
-            "`base_file` or `control_start`, or train a base first."
+            f"the control of `{config.name}` should go on from a {wanted.__name__}, as `base.kind` says, got "
+            f"{type(base).__name__}: name one by `base_file` or `control_start`, or train a base first."
         )
     return base
 

@@ -14,21 +14,21 @@ import lightning
 import torch
 from torch import nn
 
-from irno_graph.bases.rigno import RIGNO, Architecture, RegionalSettings
+from irno_graph.bases import RIGNO, Stepped
 from irno_graph.experiments.config import (
     ExperimentConfig,
     FitConfig,
     read_config,
 )
 from irno_graph.experiments.evaluation import usable_device
-from irno_graph.experiments.parts import new_corrector, spectral_loss
+from irno_graph.experiments.parts import new_base, new_corrector, spectral_loss
 from irno_graph.experiments.provenance import about, commit
 from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.experiments.starts import begun_control, begun_model, decisive, finished_base, take_over
 from irno_graph.losses import RefinementLoss
 from irno_graph.refine import IRNO, save
 from irno_graph.refine.hashes import weights_hash
-from irno_graph.training.base_task import BaseTask, Curriculum, best_steps, set_statistics
+from irno_graph.training.base_task import BaseTask, Curriculum, best_steps
 from irno_graph.training.corrector_task import (
     CorrectorTask,
     Refresh,
@@ -43,6 +43,7 @@ from irno_graph.training.noise import MetInputs
 from irno_graph.training.pairs import BatchPlan, TrajectorySet
 from irno_graph.training.processes import first_process_first, join_processes, rank_and_size
 from irno_graph.training.schedule import Schedule
+from irno_graph.training.stepped_task import SteppedTask
 from irno_graph.training.unrolling import Unrolling
 
 STAGES = ("base", "control", "corrector")  # their order gives each a seed of its own
@@ -114,21 +115,7 @@ def train_base(config: ExperimentConfig, device: str, report: Report) -> Path:
     """Train the base over its whole schedule."""
     lightning.seed_everything(config.seed, verbose=False)
     sets, valid = _sets(config, ("train", "valid"), device, report)
-    base = RIGNO(
-        4,
-        4,
-        architecture=Architecture(
-            processor_steps=config.base.processor_steps,
-            node_hidden=config.base.hidden,
-            edge_hidden=config.base.hidden,
-            use_time=False,
-        ),
-        regional=RegionalSettings(walls=config.data.walled),
-        periodic=not config.data.walled,
-        stepper=config.base.stepper,
-        lead_time=config.data.save_every,
-    )
-    set_statistics(base, sets, config.base.longest_lead)
+    base = new_base(config, sets)
     return _fit_base(config, base, sets, valid, config.base.fit, "base", device, report)
 
 
@@ -199,7 +186,7 @@ def _begun_or_new(config: ExperimentConfig) -> IRNO:
 
 def _fit_base(
     config: ExperimentConfig,
-    base: RIGNO,
+    base: RIGNO | Stepped,
     sets: list[TrajectorySet],
     valid: list[TrajectorySet],
     settings: FitConfig,
@@ -207,27 +194,41 @@ def _fit_base(
     device: str,
     report: Report,
 ) -> Path:
+    task = _base_task(config, base, sets, valid, settings)
+    sizes = [part.pairs(config.base.longest_lead) for part in sets]
+    plan = BatchPlan(sizes, settings.batch_size, config.seed + STAGES.index(name))
+    folder = Path(config.folder) / name
+    report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
+    options = _fit_options(settings, device)
+    callbacks = (Curriculum(plan),) if isinstance(task, BaseTask) else ()
+    own = asdict(config) | ({"base_hash": weights_hash(base)} if name == "control" else {})
+    fit(task, plan, folder, callbacks=callbacks, settings=own, **options)
+    start = config.control_start if name == "control" else config.start
+    return _saved(base, Path(config.folder) / f"{name}.safetensors", config, start)
+
+
+def _base_task(
+    config: ExperimentConfig,
+    base: RIGNO | Stepped,
+    sets: list[TrajectorySet],
+    valid: list[TrajectorySet],
+    settings: FitConfig,
+) -> BaseTask | SteppedTask:
+    schedule = _schedule(settings, weight_decay=1e-6)
+    if isinstance(base, Stepped):
+        return SteppedTask(base, sets, valid, schedule=schedule)
     base.network.recompute = config.base.recompute
-    task = BaseTask(
+    return BaseTask(
         base,
         sets,
         valid,
-        schedule=_schedule(settings, weight_decay=1e-6),
+        schedule=schedule,
         draws=config.base.draws,
         lead_times=LeadTimes(config.base.longest_lead, fractional=config.base.fractional),
         epochs=math.ceil(settings.optimizer_steps * settings.accumulate / settings.epoch_batches),
         edge_masking=config.base.edge_masking,
         compiled=settings.compiled,
     )
-    sizes = [part.pairs(config.base.longest_lead) for part in sets]
-    plan = BatchPlan(sizes, settings.batch_size, config.seed + STAGES.index(name))
-    folder = Path(config.folder) / name
-    report(f"training the {name}: {settings.optimizer_steps} steps, logs in {folder}")
-    options = _fit_options(settings, device)
-    decisive = asdict(config) | ({"base_hash": weights_hash(base)} if name == "control" else {})
-    fit(task, plan, folder, callbacks=(Curriculum(plan),), settings=decisive, **options)
-    start = config.control_start if name == "control" else config.start
-    return _saved(base, Path(config.folder) / f"{name}.safetensors", config, start)
 
 
 def _sets(

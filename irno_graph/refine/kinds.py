@@ -10,7 +10,17 @@ from typing import Any
 from torch import nn
 
 from irno_graph.bases import FNO as FNOBase
-from irno_graph.bases import RIGNO, SFNO, TFNO, WDSR, HighFrequencyScaled, OnGrid, Standardised
+from irno_graph.bases import (
+    RIGNO,
+    SFNO,
+    TFNO,
+    WDSR,
+    HighFrequencyScaled,
+    OnGrid,
+    PlainFNO,
+    Standardised,
+    Stepped,
+)
 from irno_graph.correctors import (
     FNO,
     ConvNeXt,
@@ -33,6 +43,7 @@ OWN = "own"  # in place of a base's kind: the user's, not in the file
 UNITS = ("input_mean", "input_std", "mean", "std", "error")  # of a scaling
 KINDS: dict[str, Any] = {
     "FNOBase": FNOBase,
+    "PlainFNO": PlainFNO,
     "RIGNO": RIGNO,
     "SFNO": SFNO,
     "TFNOBase": TFNO,
@@ -49,6 +60,7 @@ WRAPPERS: dict[str, Any] = {  # of a base
     "HighFrequencyScaled": HighFrequencyScaled,
     "OnGrid": OnGrid,
     "Standardised": Standardised,
+    "Stepped": Stepped,
 }
 CHOICES: dict[str, Any] = {
     kind.__name__: kind for kind in (Constant, Decaying, Harmonic, Averaged, Aitken, Anderson)

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from irno_graph.bases.rigno import RIGNO, RegionalGraph
+from irno_graph.bases.rigno import RIGNO, RegionalGraph, Stepper
 from irno_graph.bases.rigno.boxed import build
 from irno_graph.data import Moments
 from irno_graph.graph import mass_norm
@@ -144,13 +144,20 @@ def pair_batch(part: TrajectorySet, index: Tensor, longest: int = 1) -> tuple[Te
 def set_statistics(base: RIGNO, train: list[TrajectorySet], longest: int = 1) -> None:
     """Set the base's statistics from the training sets, targets over lead times of 1 ... `longest` snapshots."""
     state = Moments.of(part.states for part in train)
+    target = target_moments(base.stepper, base.lead_time, train, longest)
+    base.set_statistics(state.mean, state.std, target.mean, target.std)
+
+
+def target_moments(
+    stepper: Stepper, lead_time: float, train: list[TrajectorySet], longest: int = 1
+) -> Moments:
+    """Mean and deviation of a stepper's targets over 1 ... `longest` snapshots, `lead_time` apart."""
 
     def targets(part: TrajectorySet, apart: int) -> Tensor:
         u, new = part.states[:, :-apart].flatten(0, 1), part.states[:, apart:].flatten(0, 1)
-        return base.stepper.target(u, new, u.new_tensor([apart * base.lead_time]))
+        return stepper.target(u, new, u.new_tensor([apart * lead_time]))
 
-    target = Moments.of(targets(part, apart) for apart in range(1, longest + 1) for part in train)
-    base.set_statistics(state.mean, state.std, target.mean, target.std)
+    return Moments.of(targets(part, apart) for apart in range(1, longest + 1) for part in train)
 
 
 @torch.no_grad()

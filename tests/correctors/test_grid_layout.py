@@ -8,11 +8,11 @@ from torch.nn import functional
 from torch_geometric.data import Batch
 
 from irno_graph.correctors.grid.blocks import doubled, halved
-from irno_graph.correctors.grid.fno import SpectralConvolution
 from irno_graph.correctors.grid.layout import layout_of
 from irno_graph.graph import Graph, to_grid
 from irno_graph.mesh import Mesh, periodic_box
 from irno_graph.nn.convolution import Convolution, padded
+from irno_graph.nn.fourier import SpectralConvolution
 from irno_graph.nn.messages import Messages, mean_messages
 from irno_graph.nn.pieces import ordered_edges
 from irno_graph.testing import renumbered

@@ -56,7 +56,7 @@ WRONG_TYPES = [
     ("\nbase: {fit: {learning_rate: fast}}", 5, "base.fit.learning_rate", "a number, got 'fast'"),
     ("\nbase:\n  fractional: perhaps", 6, "base.fractional", "true or false, got 'perhaps'"),
     ("\nname: [a]", 5, "name", r"a word or text, got \['a'\]"),
-    ("\ncorrector: 5", 5, "corrector", "a mapping with keys such as hidden, layers, levels, got 5"),
+    ("\ncorrector: 5", 5, "corrector", "a mapping with keys such as kind, hidden, layers, got 5"),
     ("\ncorrector:", 5, "corrector", "a mapping .* got None"),
 ]
 IMPOSSIBLE = [

@@ -14,7 +14,7 @@ from irno_graph.bases.rigno.boxed import build, regional_graph
 from irno_graph.bases.rigno.network import Architecture, RIGNONetwork
 from irno_graph.bases.rigno.options import Domain, flat, read_options
 from irno_graph.bases.rigno.regional import RegionalGraph, RegionalSettings
-from irno_graph.bases.rigno.stepper import Stepper
+from irno_graph.bases.rigno.stepper import Stepper, named_stepper
 from irno_graph.bases.rigno.weights import load_flax
 from irno_graph.graph import Graph, graph_list, interpolate
 from irno_graph.graph.walls import wall_channels
@@ -64,7 +64,7 @@ class RIGNO(nn.Module):
             )
         self.periodic, self.dim = periodic, dim
         self.domain = None if domain is None else (tuple(domain[0]), tuple(domain[1]))
-        self.stepper = _stepper(stepper)
+        self.stepper = named_stepper(stepper)
         self.time_span, self.lead_time = time_span, lead_time
         per_axis = 2 * self.regional_settings.coordinate_frequencies if periodic else 1
         places = dim * per_axis + (wall_channels(dim) if self.regional_settings.walls else 0)
@@ -245,15 +245,6 @@ class RIGNO(nn.Module):
         """
         target = self.stepper.target(x[..., : self.channels], new, lead_time)
         return (answer - (target - self.target_mean) / self.target_std).square().mean()
-
-
-def _stepper(name: Stepper | str) -> Stepper:
-    short = {"der": Stepper.DERIVATIVE, "res": Stepper.RESIDUAL, "out": Stepper.OUTPUT}
-    try:
-        return short.get(str(name)) or Stepper(name)
-    except ValueError:
-        names = ", ".join(Stepper)
-        raise ValueError(f"`stepper` should be one of {names}, got '{name}': pick one of these.") from None
 
 
 def _take_statistics(operator: RIGNO, statistics: Mapping[str, Any]) -> None:

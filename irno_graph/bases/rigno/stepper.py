@@ -41,3 +41,17 @@ class Stepper(StrEnum):
         if self is Stepper.RESIDUAL:
             return new - u
         return (new - u) / lead_time.view(len(lead_time), -1, 1)
+
+
+def named_stepper(name: Stepper | str) -> Stepper:
+    """The one of this name, or of the reference's: "der", "res", "out".
+
+    Raises:
+        ValueError: for another name.
+    """
+    short = {"der": Stepper.DERIVATIVE, "res": Stepper.RESIDUAL, "out": Stepper.OUTPUT}
+    try:
+        return short.get(str(name)) or Stepper(name)
+    except ValueError:
+        names = ", ".join(Stepper)
+        raise ValueError(f"`stepper` should be one of {names}, got '{name}': pick one of these.") from None
