@@ -12,7 +12,7 @@ from irno_graph.cli.console import console, say_files, stage
 if TYPE_CHECKING:
     from irno_graph.experiments.demo import Demo
 
-SHIPPED = "ce-gauss-small"
+SHIPPED, AROUND = "ce-gauss-small", "obstacles-small"
 
 
 def demo(
@@ -25,11 +25,13 @@ def demo(
     seed: Annotated[int | None, typer.Option(help="Seed of flows and mesh.")] = None,
     obstacles: Annotated[
         bool | None,
-        typer.Option(help="Also obstacles-small around obstacles; default: where no --model is given."),
+        typer.Option(
+            help="Also obstacles-small around obstacles; default: where it is shipped and no --model is given."
+        ),
     ] = None,
 ) -> None:
     """Roll a model out on flows and a mesh that it has never seen, with and without refinement."""
-    from irno_graph.experiments.demo import SEED, run_demo, run_obstacle_demo
+    from irno_graph.experiments.demo import SEED, is_shipped, run_demo, run_obstacle_demo
     from irno_graph.report.figures import require_matplotlib
 
     require_matplotlib()
@@ -47,8 +49,10 @@ def demo(
         stage=stage,
     )
     _show(found, output)
-    if model == SHIPPED if obstacles is None else obstacles:
-        console.print("Rollouts of obstacles-small around obstacles, on a geometry that it has never seen.")
+    if obstacles is None:
+        obstacles = model == SHIPPED and is_shipped(AROUND)
+    if obstacles:
+        console.print(f"Rollouts of {AROUND} around obstacles, on a geometry that it has never seen.")
         where = output / "obstacles"
         _show(
             run_obstacle_demo(where, device=device, seed=SEED if seed is None else seed, stage=stage), where

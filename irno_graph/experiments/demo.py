@@ -30,7 +30,7 @@ from irno_graph.files import atomic_path
 from irno_graph.graph import Graph
 from irno_graph.mesh import Mesh, write_mesh, write_series
 from irno_graph.refine import IRNO
-from irno_graph.refine.storage import describe
+from irno_graph.refine.storage import SHIPPED, describe
 from irno_graph.rollout import rollout
 
 TIME_STEPS = 7
@@ -198,6 +198,11 @@ class _Begun:
         seconds = round(perf_counter() - self.start, 1)
         write_json(files["all figures"], {**evaluation.to_json(), "settings": settings, "seconds": seconds})
         return Demo(evaluation, mesh, times, fields, files)
+
+
+def is_shipped(name: str) -> bool:
+    """Whether the package has a model of this name."""
+    return (SHIPPED / f"{name}.safetensors").is_file()
 
 
 def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
