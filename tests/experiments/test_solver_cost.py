@@ -119,10 +119,18 @@ def test_seconds_are_the_least_per_flow_and_time_step(
 ) -> None:
     clock = itertools.cycle([0.0, 30.0, 100.0, 112.0, 200.0, 224.0])  # solutions of 30, 12 and 24 seconds
     monkeypatch.setattr(solver_cost, "process_time", lambda: next(clock))
+    asked: list[tuple[tuple[int, ...], list[float], dict[str, Any]]] = []
+
+    def recorded(initial: np.ndarray, times: np.ndarray, **options: Any) -> None:
+        asked.append((initial.shape, list(times), options))
+
+    monkeypatch.setattr(solver_cost, "solve", recorded)  # that of the states is another
     data, file = made
     truth = file.read()
     found = solver_figures(truth, file.graph(), truth.mean(dim=(0, 1, 2)), data, flows=3, cells=(8,))
     assert [own["seconds"] for own in found["grids"]] == [2.0, 2.0]  # 3 flows, 2 time steps
+    timed = [((3, 4, n, n), [0.0, 0.1, 0.2], {"cfl": 1.4, "threads": 1}) for n in (8, 32)]
+    assert asked == [timed[0]] * 3 + [timed[1]] * 3
 
 
 @pytest.mark.parametrize("order", [1.0, 1.5])
@@ -183,7 +191,7 @@ def test_errors_of_rollouts_are_means_over_the_solvers_flows(made: tuple[DataCon
         base, refined = (solver["equal"][name]["velocity"][step] for name in ("base", "refined"))
         assert base["error"] == pytest.approx(solver["grids"][0]["groups"]["velocity"][step], rel=1e-12)
         assert solver["grids"][0]["seconds"] < refined["seconds"] < solver["grids"][1]["seconds"]
-        assert refined["reason"] is None
+        assert seconds_at(solver, "velocity", step, refined["error"]) == (refined["seconds"], None)
     result["main"]["1"]["per_sample"]["pressure"]["refined"][1][0] = None
     ended = equal_error(solver, result["main"])["refined"]["pressure"]
     assert ended[1] == {"error": None, "seconds": None, "reason": "a rollout has ended"}
@@ -201,7 +209,12 @@ def test_the_report_has_every_grid_and_says_what_is_not_known(
     text = "".join(cost_section(result, Path("cost.png")))
     assert text.count("| solver, ") == 3
     assert "| solver, 32 x 32 cells, the truth's | 0.00 | 0.00 | 0.00 | 0.00 |" in text
+    groups = result["solver"]["grids"][0]["groups"]
+    cells = [f"{100 * groups[group][step]:.2f}" for group in ("velocity", "pressure") for step in (0, 1)]
+    assert f"| solver, 8 x 8 cells | {' | '.join(cells)} | " in text
     assert "| base | 12.50 |" in text
+    (row,) = (line for line in text.splitlines() if line.startswith("| refined | 6.25 |"))
+    assert row.endswith("| ended | 2 |")
     assert "velocity at t = 1, refined, 6.25 %, 2 s: the solver needs 0.5 s, 0.25 times as much." in text
     assert "velocity at t = 1, base, 12.50 %, 0.5 s: the solver's seconds were not measured" in text
     assert "pressure at t = 2, refined: a rollout has ended." in text
