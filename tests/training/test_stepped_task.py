@@ -15,8 +15,11 @@ from irno_graph.bases import PlainFNO, Standardised, Stepped
 from irno_graph.bases.rigno import Stepper
 from irno_graph.experiments import train as training
 from irno_graph.experiments.config import ConfigError, read_config
+from irno_graph.experiments.parts import new_base
+from irno_graph.experiments.sets import read_sets
 from irno_graph.graph import Graph
 from irno_graph.mesh import periodic_box
+from irno_graph.refine.kinds import described
 from irno_graph.training.base_task import validation_errors
 from irno_graph.training.pairs import BatchPlan, Task, TrajectorySet, square_symmetries
 from irno_graph.training.schedule import Schedule
@@ -200,6 +203,19 @@ def test_a_run_that_was_cut_off_ends_where_an_undisturbed_one_does(trained, tmp_
     resumed, whole = ig.load(run(trained, "base", *again)), ig.load(trained.parent / "run/base.safetensors")
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_the_config_says_what_it_is(tmp_path):
+    path = config(tmp_path)
+    sizes = ["base.hidden=5", "base.modes=3", "base.layers=1", "base.stepper=residual"]
+    wanted = read_config(path, [*FNO, *sizes])
+    base = new_base(wanted, read_sets(wanted, "train", "cpu", lambda line: None))
+    said = described(base)
+    assert said["config"] == {"stepper": "residual", "lead_time": 0.1}
+    assert said["base"]["base"]["config"]["grid"]["shape"] == [12, 12]
+    assert said["base"]["base"]["config"]["order"] == 3
+    network = {"in_channels": 4, "channels": 4, "hidden": 5, "modes": 3, "layers": 1, "dim": 2}
+    assert said["base"]["base"]["base"]["config"] == network
 
 
 IMPOSSIBLE = [
