@@ -73,6 +73,7 @@ def _text(result: Result, files: Mapping[str, Path], config: Path) -> Iterator[s
         "95 % confidence interval (Student's t).\n"
     )
     yield from _headline(result, files["errors"])
+    yield from _finished(result)
     yield from _variants(result)
     yield from _settings(result, files["settings"])
     yield from _shifts(result)
@@ -117,6 +118,22 @@ def _headline(result: Result, picture: Path) -> Iterator[str]:
             rows.append([words, group, *cells])
     yield f"\nOther metrics at t = {last}:\n\n" + table_lines(["metric", "of", "base", "refined"], rows)
     yield f"\n![errors of rollouts]({picture.name})\n"
+
+
+def _finished(result: Result) -> Iterator[str]:
+    """Models that other configs trained: errors and gains of rollouts, all groups in one table."""
+    for own in result["finished"]:
+        control = f" Control: `{own['control']}`, its base trained on." if own["control"] else ""
+        yield f"\n## {own['model']}\n\n{own['about']} Measured on the same test flows.{control}\n\n"
+        names = ["refined", "control"] if own["control"] else ["refined"]
+        head, columns = ["t"], [[str(step + 1) for step in range(own["time_steps"])]]
+        for group in GROUPS:
+            head += [f"{group}: base", *(f"{name}, gain" for name in names)]
+            columns.append([f"{100 * _finite(error):.1f}" for error in own["groups"][group]["base"]])
+            columns += [[_signed(gain) for gain in gains(own, group, name)] for name in names]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        ended = f"{own['ended']['refined']} of {own['samples']} refined rollouts"
+        yield table_lines(head, rows) + f"\nEnded before t = {own['time_steps']}: {ended}.\n"
 
 
 def _variants(result: Result) -> Iterator[str]:
@@ -256,6 +273,10 @@ def _certificates(result: Result, picture: Path) -> Iterator[str]:
         [str(int(step) + 1), *(_median(found[name]) for name in names)] for step, found in own["at"].items()
     ]
     yield table_lines(["t", *names], rows) + f"\n![bias and error]({picture.name})\n"
+
+
+def _signed(value: float) -> str:
+    return "ended" if np.isnan(value) else f"{value:+.1f}"
 
 
 def _listed(changes: Sequence[str]) -> str:

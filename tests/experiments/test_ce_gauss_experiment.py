@@ -37,6 +37,7 @@ variants:
   - {{name: plain, group: loss, changes: [corrector.beta_spectral=0]}}
 shifts:
   - {{name: noise, noise: 0.1, data: {test}}}
+finished: [{{model: {folder}/experiment/main-1/model.safetensors, control: {folder}/experiment/main-1/base.safetensors}}]
 """
 
 
@@ -90,6 +91,9 @@ def test_everything_is_trained_and_measured_once(tmp_path: Path, trained: list[s
     assert by_name["plain"]["groups"]["velocity"]["base"] == pytest.approx(
         result["main"]["0"]["groups"]["velocity"]["base"][:2], rel=1e-6
     )
+    (own,) = result["finished"]
+    assert own["groups"]["velocity"]["refined"] == found["groups"]["velocity"]["refined"]
+    assert own["groups"]["velocity"]["control"] == pytest.approx(found["groups"]["velocity"]["base"])
     trained.clear()
     said.clear()
     assert run_ce_gauss(config, report=said.append) == result

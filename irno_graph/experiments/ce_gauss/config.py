@@ -48,6 +48,15 @@ class Shift:
 
 
 @dataclass
+class Finished:
+    """A model that another config trained, measured on the same test flows."""
+
+    model: str = ""  # a shipped model's name, or a model file
+    control: str = ""  # the file of its base trained on; empty: none
+    about: str = ""  # for the report: what it was trained with
+
+
+@dataclass
 class CEGaussConfig:
     """What is trained and measured; see configs/experiment_cpu.yaml."""
 
@@ -69,6 +78,7 @@ class CEGaussConfig:
     )
     variants: list[Variant] = field(default_factory=list)
     shifts: list[Shift] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
 
 
 def read_ce_gauss_config(path: str | os.PathLike[str]) -> CEGaussConfig:

@@ -28,6 +28,7 @@ from irno_graph.experiments.provenance import commit
 from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.experiments.solver.one_step import certificate_figures
 from irno_graph.refine import load
+from irno_graph.refine.storage import locate
 from irno_graph.training.pairs import TrajectorySet
 
 Figures = dict[str, Any]
@@ -89,6 +90,7 @@ def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
             "certificates", first, ["certified", "time_steps"], measured.certificates
         ),
         "shifts": {shift.name: measured.shift(number, first) for number, shift in enumerate(config.shifts)},
+        "finished": [measured.finished(number) for number in range(len(config.finished))],
     }
 
 
@@ -162,6 +164,18 @@ class _Measured:
             "seed": training.seed,
             **found,
         }
+
+    def finished(self, number: int) -> Figures:
+        """A model that was trained elsewhere, with its control, on all times of the test flows."""
+        own, steps = self.config.finished[number], self.config.time_steps
+        files = [locate(own.model), *([Path(own.control)] if own.control else [])]
+
+        def measure() -> Figures:
+            model, control = load_model(files[0]), load(own.control) if own.control else None
+            found = rollout_figures(model, self.test.states, self.test.graph, steps, control)
+            return {**found, "cost": cost_figures(model, self.test.states, self.test.graph)}
+
+        return {**asdict(own), **self._kept(f"finished-{number}", [asdict(own), steps], files, measure)}
 
     def shift(self, number: int, seed: int) -> Figures:
         """The main training's model on other flows, nodes or starts."""
