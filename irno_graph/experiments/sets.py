@@ -73,7 +73,7 @@ def generate_set(config: ExperimentConfig, wanted: SetConfig, path: Path, report
 def _check_made_by(
     file: TrajectoryFile | MeshTrajectories, wanted: SetConfig, config: ExperimentConfig
 ) -> None:
-    made = {"flow": DEFAULT} | file.attributes
+    made: dict[str, Any] = {"flow": DEFAULT} | file.attributes
     expected: dict[str, Any] = {"flow": config.data.flow, "base_seed": wanted.seed}
     if config.data.walled:
         with opened(file.path) as stored:

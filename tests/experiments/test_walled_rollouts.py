@@ -58,9 +58,16 @@ def test_corners_are_left_out_and_graphs_add_up():
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walled")
-    options = {"trajectories": 2, "holes": 1, "flow": Flow(narrowest=0.05), "final_time": 0.2}
     for number, nodes in enumerate((120, 140)):
-        generate_obstacles(folder / f"{number}.nc", nodes=nodes, seed=number, **options)
+        generate_obstacles(
+            folder / f"{number}.nc",
+            trajectories=2,
+            nodes=nodes,
+            holes=1,
+            flow=Flow(narrowest=0.05),
+            seed=number,
+            final_time=0.2,
+        )
     torch.manual_seed(0)
     sizes = Architecture(processor_steps=1, node_hidden=8, edge_hidden=8, use_time=False)
     base = RIGNO(4, 4, architecture=sizes, regional=RegionalSettings(walls=True), periodic=False)

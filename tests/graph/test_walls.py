@@ -52,6 +52,7 @@ def test_distances_to_holes_converge_at_order_two():
 def test_nodes_of_holes_look_to_the_centres():
     domain = Domain.drawn(2000, holes=2, seed=3)
     found = wall_features(Graph.from_mesh(domain.mesh)).numpy()
+    assert domain.holes is not None
     for centre, radius in zip(domain.holes.centres, domain.holes.radii, strict=True):
         away = domain.mesh.points - centre
         length = np.linalg.norm(away, axis=1)

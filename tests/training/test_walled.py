@@ -73,6 +73,7 @@ def test_base_and_corrector_see_a_wall_where_the_nodes_stay(walled):
     torch.testing.assert_close(blind(x, walled), blind(x, holed))
     options = Options(walls=True, small=1.0)
     corrector = MultiscaleMessagePassing(4, 4, hidden=8, levels=2, options=options)
+    assert corrector.encode_static is not None
     with torch.no_grad():
         corrector.encode_static.weight.zero_()
         without = corrector(x, x, walled)
