@@ -51,6 +51,7 @@ def ce_gauss(
     out: Annotated[Path, typer.Option(help="Markdown file; figures and JSON go beside it.")] = Path(
         "docs/results/ce_gauss.md"
     ),
+    so_far: Annotated[bool, typer.Option("--so-far", help="Train nothing: report what is finished.")] = False,
 ) -> None:
     """CE-Gauss rollouts refined on irregular meshes: data, trainings with controls, figures; goes on where it was."""
     from irno_graph.experiments.ce_gauss import read_ce_gauss_config, run_ce_gauss
@@ -59,7 +60,7 @@ def ce_gauss(
     from irno_graph.report.ce_gauss_report import write_ce_gauss_report
 
     settings = read_ce_gauss_config(config)
-    result = run_ce_gauss(settings, report=lambda line: console.print(line, markup=False)) | {
+    result = run_ce_gauss(settings, so_far=so_far, report=lambda line: console.print(line, markup=False)) | {
         "machine": hardware()
     }
     data = out.with_suffix(".json")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from irno_graph.report.ce_gauss_numbers import GROUPS
 from irno_graph.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, plain_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GROUPS = ("velocity", "pressure", "density", "vorticity")
 COLOURS = (GREY, GREEN, BLUE, PURPLE, ORANGE)
 
 

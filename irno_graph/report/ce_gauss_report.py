@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from irno_graph.files import atomic_path
 from irno_graph.report.ce_gauss_cost import cost_figure, cost_section
 from irno_graph.report.ce_gauss_figures import (
@@ -15,12 +13,11 @@ from irno_graph.report.ce_gauss_figures import (
     rollout_errors_figure,
     settings_figure,
 )
-from irno_graph.report.compare_numbers import interval
+from irno_graph.report.ce_gauss_numbers import GROUPS, finite, gains, median, signed, spread
 from irno_graph.report.figures import write_figure
 from irno_graph.report.solver_report import bias_figure, correlation
 from irno_graph.report.tables import table_lines
 
-GROUPS = ("velocity", "pressure", "density", "vorticity")
 PUBLISHED = "12.5 % at t = 1 to 21.3 % at t = 7"
 Result = Mapping[str, Any]
 
@@ -49,15 +46,6 @@ def write_ce_gauss_report(result: Result, path: Path, *, config: Path) -> list[P
     with atomic_path(path) as temporary:
         temporary.write_text("".join(_text(result, files, config)), encoding="utf-8")
     return list(files.values())
-
-
-def gains(evaluation: Result, group: str, rollout: str = "refined") -> list[float]:
-    """100 (1 - error / error of the base) per time step; NaN where a rollout has ended."""
-    own, base = (evaluation["groups"][group][name] for name in (rollout, "base"))
-    return [
-        np.nan if one is None or other is None else 100.0 * (1.0 - one / other)
-        for one, other in zip(own, base, strict=True)
-    ]
 
 
 def _text(result: Result, files: Mapping[str, Path], config: Path) -> Iterator[str]:
@@ -94,15 +82,15 @@ def _headline(result: Result, picture: Path) -> Iterator[str]:
         rows = []
         for step in range(whole):
             base, refined = (
-                [100 * _finite(run["groups"][group][name][step]) for run in runs]
+                [100 * finite(run["groups"][group][name][step]) for run in runs]
                 for name in ("base", "refined")
             )
             rows.append(
                 [
                     str(step + 1),
-                    _spread(base),
-                    _spread(refined),
-                    _spread([gains(run, group)[step] for run in runs]),
+                    spread(base),
+                    spread(refined),
+                    spread([gains(run, group)[step] for run in runs]),
                 ]
             )
         yield f"{group.capitalize()}:\n\n" + table_lines(["t", "base", "refined", "gain"], rows) + "\n"
@@ -112,7 +100,7 @@ def _headline(result: Result, picture: Path) -> Iterator[str]:
     for measure, words in (("published", "RIGNO's metric"), ("scaled", "in deviations of the data")):
         for group in runs[0]["flow"]["rollouts"]["base"][measure]:
             cells = [
-                _spread([100 * _finite(run["flow"]["rollouts"][name][measure][group]) for run in runs])
+                spread([100 * finite(run["flow"]["rollouts"][name][measure][group]) for run in runs])
                 for name in ("base", "refined")
             ]
             rows.append([words, group, *cells])
@@ -129,8 +117,8 @@ def _finished(result: Result) -> Iterator[str]:
         head, columns = ["t"], [[str(step + 1) for step in range(own["time_steps"])]]
         for group in GROUPS:
             head += [f"{group}: base", *(f"{name}, gain" for name in names)]
-            columns.append([f"{100 * _finite(error):.1f}" for error in own["groups"][group]["base"]])
-            columns += [[_signed(gain) for gain in gains(own, group, name)] for name in names]
+            columns.append([f"{100 * finite(error):.1f}" for error in own["groups"][group]["base"]])
+            columns += [[signed(gain) for gain in gains(own, group, name)] for name in names]
         rows = [list(row) for row in zip(*columns, strict=True)]
         ended = f"{own['ended']['refined']} of {own['samples']} refined rollouts"
         yield table_lines(head, rows) + f"\nEnded before t = {own['time_steps']}: {ended}.\n"
@@ -156,6 +144,8 @@ def _variants(result: Result) -> Iterator[str]:
     groups: dict[str, dict[str, list[Any]]] = {}
     for own in result["variants"]:
         groups.setdefault(own["group"], {}).setdefault(own["name"], []).append(own)
+    if result["missing"]:
+        yield f"\nNot trained yet: {'; '.join(result['missing'])}.\n"
     compared = [own for own in result["variants"] if own["name"] == reference]
     for group, names in groups.items():
         correctors = any(run["stage"] == "corrector" for runs in names.values() for run in runs)
@@ -170,7 +160,7 @@ def _variant_row(name: str, runs: Sequence[Result], result: Result, last: int) -
     cells = []
     for group in ("velocity", "pressure"):
         for step in (0, last - 1):
-            cells.append(_spread([_gain_over_main(own, result, group, step, alone) for own in runs]))
+            cells.append(spread([_gain_over_main(own, result, group, step, alone) for own in runs]))
     cost = next((own["cost"] for own in runs if own["cost"]), None)
     assert cost is not None
     weights = cost["weights"]["base"] + (0 if alone else cost["weights"]["corrector"])
@@ -187,8 +177,8 @@ def _gain_over_main(own: Result, result: Result, group: str, step: int, alone: b
     """Over the main base of the same seed."""
     seed = str(own.get("seed", result["config"]["seeds"][0]))
     reference = own if "seed" not in own else result["main"][seed]
-    base = _finite(reference["groups"][group]["base"][step])
-    return 100.0 * (1.0 - _finite(own["groups"][group]["base" if alone else "refined"][step]) / base)
+    base = finite(reference["groups"][group]["base"][step])
+    return 100.0 * (1.0 - finite(own["groups"][group]["base" if alone else "refined"][step]) / base)
 
 
 def _settings(result: Result, picture: Path) -> Iterator[str]:
@@ -216,7 +206,7 @@ def _shifts(result: Result) -> Iterator[str]:
     rows = []
     for name, own in result["shifts"].items():
         cells = [f"{gains(own, group)[step]:+.1f}" for group in ("velocity", "pressure") for step in (0, -1)]
-        error = 100 * _finite(own["groups"]["velocity"]["base"][-1])
+        error = 100 * finite(own["groups"]["velocity"]["base"][-1])
         rows.append([name, str(own["nodes"]), f"{error:.1f}", *cells])
     yield table_lines(head, rows)
 
@@ -270,30 +260,10 @@ def _certificates(result: Result, picture: Path) -> Iterator[str]:
     )
     names = ("q", "monotonicity", "bias", "floor", "contraction")
     rows = [
-        [str(int(step) + 1), *(_median(found[name]) for name in names)] for step, found in own["at"].items()
+        [str(int(step) + 1), *(median(found[name]) for name in names)] for step, found in own["at"].items()
     ]
     yield table_lines(["t", *names], rows) + f"\n![bias and error]({picture.name})\n"
 
 
-def _signed(value: float) -> str:
-    return "ended" if np.isnan(value) else f"{value:+.1f}"
-
-
 def _listed(changes: Sequence[str]) -> str:
     return ", ".join(f"`{change}`" for change in changes)
-
-
-def _finite(value: float | None) -> float:
-    return np.nan if value is None else float(value)
-
-
-def _median(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{np.median(known):.3g}" if len(known) > len(values) / 2 else "-"
-
-
-def _spread(values: Sequence[float]) -> str:
-    found = interval(values)
-    if np.isnan(found.mean):
-        return "ended"
-    return f"{found.mean:.1f}" + ("" if np.isnan(found.half) else f" ± {found.half:.1f}")

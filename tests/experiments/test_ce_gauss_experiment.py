@@ -20,7 +20,8 @@ from irno_graph.experiments.train import train
 from irno_graph.graph import Graph
 from irno_graph.mesh import periodic_box
 from irno_graph.refine import Scaling
-from irno_graph.report.ce_gauss_report import gains, write_ce_gauss_report
+from irno_graph.report.ce_gauss_numbers import gains
+from irno_graph.report.ce_gauss_report import write_ce_gauss_report
 
 TEXT = """
 folder: {folder}/experiment
@@ -37,7 +38,9 @@ variants:
   - {{name: plain, group: loss, changes: [corrector.beta_spectral=0]}}
 shifts:
   - {{name: noise, noise: 0.1, data: {test}}}
-finished: [{{model: {folder}/experiment/main-1/model.safetensors, control: {folder}/experiment/main-1/base.safetensors}}]
+finished:
+  - model: {folder}/experiment/main-1/model.safetensors
+    control: {folder}/experiment/main-1/base.safetensors
 """
 
 
@@ -98,7 +101,15 @@ def test_everything_is_trained_and_measured_once(tmp_path: Path, trained: list[s
     said.clear()
     assert run_ce_gauss(config, report=said.append) == result
     assert trained == said == []
+    shutil.move(tmp_path / "experiment" / "plain-0", tmp_path / "aside")
+    some = run_ce_gauss(config, so_far=True, report=said.append)
+    assert trained == said == []
+    assert some["missing"] == ["plain, corrector, seed 0"]
+    assert some["variants"] == [own for own in result["variants"] if own["name"] != "plain"]
+    shutil.move(tmp_path / "aside", tmp_path / "experiment" / "plain-0")
     (tmp_path / "experiment" / "main-0" / "base.safetensors").unlink()
+    with pytest.raises(RuntimeError, match="main, base, seed 0 is not finished"):
+        run_ce_gauss(config, so_far=True, report=said.append)
     shutil.rmtree(tmp_path / "experiment" / "plain-0")  # a run is not gone on with other settings
     read = read_ce_gauss_config(written(tmp_path, **{"beta_spectral=0": "beta_spectral=0.5"}))
     run_ce_gauss(read, report=said.append)

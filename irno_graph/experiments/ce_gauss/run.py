@@ -20,7 +20,13 @@ from irno_graph.experiments.ce_gauss.figures import (
     transferred,
 )
 from irno_graph.experiments.ce_gauss.solver_cost import equal_error, solver_figures
-from irno_graph.experiments.ce_gauss.trainings import Training, all_trainings, model_of, train_all
+from irno_graph.experiments.ce_gauss.trainings import (
+    Training,
+    all_trainings,
+    is_finished,
+    model_of,
+    train_all,
+)
 from irno_graph.experiments.config import DataConfig, ExperimentConfig, read_config
 from irno_graph.experiments.evaluation import load_model
 from irno_graph.experiments.kept import kept
@@ -34,15 +40,18 @@ from irno_graph.training.pairs import TrajectorySet
 Figures = dict[str, Any]
 
 
-def run_ce_gauss(config: CEGaussConfig, *, report: Report = print) -> Figures:
+def run_ce_gauss(config: CEGaussConfig, *, so_far: bool = False, report: Report = print) -> Figures:
     """Generate, train and measure what is not there yet, and give all figures.
 
+    With `so_far` nothing is trained: the figures are those of the variants that are finished, and say which are not.
+
     Raises:
-        RuntimeError: if a training fails.
+        RuntimeError: if a training fails, or, with `so_far`, one of the main ones is not finished.
         ValueError: if files are there that the config's settings did not make.
     """
     make_data(config, report)
-    train_all(config, report=report)
+    if not so_far:
+        train_all(config, report=report)
     return measure_all(config, report=report)
 
 
@@ -56,8 +65,19 @@ def make_data(config: CEGaussConfig, report: Report) -> None:
 
 
 def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
-    """The figures of finished trainings; those that are known for these models and settings are not measured again."""
+    """The figures of finished trainings; those that are known for these models and settings are not measured again.
+
+    Raises:
+        RuntimeError: if a main training is not finished.
+    """
     torch.set_num_threads(1)
+    finished = [one for one in all_trainings(config) if is_finished(one, config)]
+    missing = [one for one in all_trainings(config) if one not in finished]
+    for one in missing:
+        if one.variant == MAIN:
+            raise RuntimeError(
+                f"{one.name} is not finished: run `irno-graph experiment ce-gauss` without --so-far."
+            )
     test = _test_set(config.test, report)
     measured = _Measured(config, test, report)
     first = config.seeds[0]
@@ -73,7 +93,8 @@ def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
         "training": asdict(read_config(config.training)),
         "commit": commit(),
         "main": main,
-        "variants": [measured.variant(one) for one in all_trainings(config) if one.variant != MAIN],
+        "variants": [measured.variant(one) for one in finished if one.variant != MAIN],
+        "missing": [one.name for one in missing],
         "settings": measured.of_model(
             "settings",
             first,
