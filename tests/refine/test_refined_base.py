@@ -84,7 +84,10 @@ def test_times_go_to_the_innermost_base(box):
 
 def test_the_inner_model_is_frozen(box):
     inner = chain(1).train()
-    model = ig.IRNO(RefinedBase(inner), corrector()).train()
+    base = RefinedBase(inner)
+    assert not inner.training
+    assert not any(value.requires_grad for value in base.parameters())
+    model = ig.IRNO(base, corrector()).train()
     assert model.corrector.training
     assert not any(own.training for own in inner.modules())
     assert not any(value.requires_grad for value in model.base.parameters())
@@ -145,7 +148,8 @@ def test_around_a_module_of_ones_own_it_stays_out(tmp_path, box):
         ig.load(path, base=RefinedBase(chain(1, lambda x, graph: 2 * x)))
     x = torch.randn(box.num_nodes, 3)
     assert torch.equal(ig.load(path, base=RefinedBase(inner))(x, box).value, model(x, box).value)
-    own = ig.IRNO(RefinedBase(ig.IRNO(lambda x, graph: x, torch.nn.Identity())), corrector())
+    rigno = ig.bases.RIGNO(3, 3, architecture=SIZES)
+    own = ig.IRNO(RefinedBase(ig.IRNO(rigno, torch.nn.Identity())), corrector())
     assert describe(ig.save(own, tmp_path / "own.safetensors"))["base"] == {"own": "RefinedBase"}
 
 
