@@ -17,7 +17,7 @@ from irno_graph.experiments.config import (
 
 STAGES = ("base", "control", "corrector")
 MAIN = "main"
-RESERVED = (MAIN, "shift")  # names of other files
+RESERVED = (MAIN, "shift", "finished")  # names of other files
 
 
 @dataclass

@@ -33,7 +33,7 @@ from irno_graph.experiments.kept import kept
 from irno_graph.experiments.provenance import commit
 from irno_graph.experiments.sets import Report, read_sets
 from irno_graph.experiments.solver.one_step import certificate_figures
-from irno_graph.refine import load
+from irno_graph.refine import IRNO, load
 from irno_graph.refine.storage import locate
 from irno_graph.training.pairs import TrajectorySet
 
@@ -165,26 +165,16 @@ class _Measured:
         main, steps = model_of(self.config, training.seed), self.config.time_steps
         truth, graph = self.test.states[:, : steps + 1], self.test.graph
 
-        def measure() -> Figures:
+        def model() -> IRNO:
             own = load(training.file)
-            refined = training.stage == "corrector"
-            model = own if refined else transferred(load_model(main), own)
-            return {
-                "cost": cost_figures(model, truth, graph),
-                **rollout_figures(model, truth, graph, steps),
-            }
+            return own if training.stage == "corrector" else transferred(load_model(main), own)
 
-        found = self._kept(
-            f"{training.variant}-{training.seed}", training.stage, [training.file, main], measure
-        )
+        name, files = f"{training.variant}-{training.seed}", [training.file, main]
+        cost = self._kept(f"cost-{name}", None, files, lambda: cost_figures(model(), truth, graph))
+        found = self._kept(name, training.stage, files, lambda: rollout_figures(model(), truth, graph, steps))
         group = next(own.group for own in self.config.variants if own.name == training.variant)
-        return {
-            "name": training.variant,
-            "group": group,
-            "stage": training.stage,
-            "seed": training.seed,
-            **found,
-        }
+        known = {"name": training.variant, "group": group, "stage": training.stage, "seed": training.seed}
+        return {**known, "cost": cost, **found}
 
     def finished(self, number: int) -> Figures:
         """A model that was trained elsewhere, with its control, on all times of the test flows."""
@@ -193,8 +183,7 @@ class _Measured:
 
         def measure() -> Figures:
             model, control = load_model(files[0]), load(own.control) if own.control else None
-            found = rollout_figures(model, self.test.states, self.test.graph, steps, control)
-            return {**found, "cost": cost_figures(model, self.test.states, self.test.graph)}
+            return rollout_figures(model, self.test.states, self.test.graph, steps, control)
 
         return {**asdict(own), **self._kept(f"finished-{number}", [asdict(own), steps], files, measure)}
 
