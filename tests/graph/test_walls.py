@@ -76,6 +76,13 @@ def test_they_turn_with_the_graph():
     torch.testing.assert_close(wall_features(there), turned_fields(found, turn, (2, 3)), atol=1e-9, rtol=0)
 
 
+def test_the_order_of_corners_does_not_matter():
+    mesh = square_of_triangles(6)
+    clockwise = Mesh(mesh.points, [("triangle", mesh.cells_of("triangle")[:, ::-1])])
+    expected = wall_features(Graph.from_mesh(mesh))
+    torch.testing.assert_close(wall_features(Graph.from_mesh(clockwise)), expected, atol=1e-6, rtol=0)
+
+
 def test_a_periodic_square_has_none_and_a_channel_the_same_at_its_seam():
     assert not wall_features(Graph.from_mesh(periodic_box(100, seed=0))).any()
     count, high = 8, 4
