@@ -108,7 +108,7 @@ def test_everything_is_trained_and_measured_once(tmp_path: Path, trained: list[s
     assert some["variants"] == [own for own in result["variants"] if own["name"] != "plain"]
     shutil.move(tmp_path / "aside", tmp_path / "experiment" / "plain-0")
     (tmp_path / "experiment" / "main-0" / "base.safetensors").unlink()
-    with pytest.raises(RuntimeError, match="main, base, seed 0 is not finished"):
+    with pytest.raises(trainings.TrainingError, match="main, base, seed 0 is not finished"):
         run_ce_gauss(config, so_far=True, report=said.append)
     shutil.rmtree(tmp_path / "experiment" / "plain-0")  # a run is not gone on with other settings
     read = read_ce_gauss_config(written(tmp_path, **{"beta_spectral=0": "beta_spectral=0.5"}))
@@ -162,7 +162,9 @@ def test_a_training_that_fails_is_named_with_its_log(tmp_path: Path, monkeypatch
         return 3
 
     monkeypatch.setattr(trainings, "launch", broken)
-    with pytest.raises(RuntimeError, match=r"main, base, seed 0 failed with code 3.*no space left"):
+    with pytest.raises(
+        trainings.TrainingError, match=r"main, base, seed 0 failed with code 3.*no space left"
+    ):
         run_ce_gauss(read_ce_gauss_config(written(tmp_path)), report=lambda line: None)
 
 

@@ -22,6 +22,7 @@ from irno_graph.experiments.ce_gauss.figures import (
 from irno_graph.experiments.ce_gauss.solver_cost import equal_error, solver_figures
 from irno_graph.experiments.ce_gauss.trainings import (
     Training,
+    TrainingError,
     all_trainings,
     is_finished,
     model_of,
@@ -46,7 +47,7 @@ def run_ce_gauss(config: CEGaussConfig, *, so_far: bool = False, report: Report 
     With `so_far` nothing is trained: the figures are those of the variants that are finished, and say which are not.
 
     Raises:
-        RuntimeError: if a training fails, or, with `so_far`, one of the main ones is not finished.
+        TrainingError: if a training fails, or, with `so_far`, one of the main ones is not finished.
         ValueError: if files are there that the config's settings did not make.
     """
     make_data(config, report)
@@ -68,14 +69,14 @@ def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
     """The figures of finished trainings; those that are known for these models and settings are not measured again.
 
     Raises:
-        RuntimeError: if a main training is not finished.
+        TrainingError: if a main training is not finished.
     """
     torch.set_num_threads(1)
     finished = [one for one in all_trainings(config) if is_finished(one, config)]
     missing = [one for one in all_trainings(config) if one not in finished]
     for one in missing:
         if one.variant == MAIN:
-            raise RuntimeError(
+            raise TrainingError(
                 f"{one.name} is not finished: run `irno-graph experiment ce-gauss` without --so-far."
             )
     test = _test_set(config.test, report)

@@ -24,6 +24,10 @@ FILES = {"base": "base.safetensors", "corrector": "model.safetensors", "control"
 Report = Callable[[str], None]
 
 
+class TrainingError(ValueError):
+    """A training that failed, or that is not there."""
+
+
 @dataclass(frozen=True)
 class Training:
     """One stage of a training with one seed.
@@ -137,7 +141,7 @@ def train_all(config: CEGaussConfig, *, report: Report = print) -> list[Training
     """Run what is not finished, `config.jobs` at once; what was cut off goes on where it was.
 
     Raises:
-        RuntimeError: if a training fails, with the last lines of its log; those that run are waited for.
+        TrainingError: if a training fails, with the last lines of its log; those that run are waited for.
     """
     trainings = all_trainings(config)
     waiting, done = list(trainings), set[Path]()
@@ -169,7 +173,7 @@ def _run(training: Training, config: CEGaussConfig) -> None:
     log = training.folder / f"{training.stage}.log"
     code = launch(["train", config.training, "--stage", training.stage, *changes], log)
     if code:
-        raise RuntimeError(
+        raise TrainingError(
             f"{training.name} failed with code {code}, see `{log}`: "
             f"{log.read_text(encoding='utf-8', errors='replace')[-1000:]}"
         )
