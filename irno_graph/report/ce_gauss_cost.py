@@ -86,9 +86,9 @@ def cost_section(result: Result, picture: Path) -> Iterator[str]:
         f"\nThe truth is the solver's on {solver['solver_res']} x {solver['solver_res']} cells, so errors say how far "
         "others are from that grid, not from the exact flow. The solver knows the initial data, of which it takes cell "
         "averages; base and refined know the nodes' values alone. Seconds are the least of "
-        f"{solver['repeats']} solutions and of five answers of the model, on one thread of one processor; a GPU "
-        "changes both, and so do more flows at once. Making graphs and initial data and reading at the nodes are in "
-        "neither.\n"
+        f"{solver['repeats']} solutions and of {own['repeats']} answers of the model, on one thread of one processor; "
+        "a GPU changes both, and so do more flows at once. Making graphs and initial data and reading at the nodes are "
+        "in neither.\n"
     )
 
 

@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from irno_graph.bases.rigno import RIGNO, RegionalGraph, Stepper
 from irno_graph.bases.rigno.boxed import build
@@ -23,7 +23,47 @@ from irno_graph.training.processes import Share
 from irno_graph.training.schedule import Schedule
 
 
-class BaseTask(lightning.LightningModule):
+class PairTask(lightning.LightningModule):
+    """A base that is trained on pairs of snapshots: what its tasks validate and optimise.
+
+    Args:
+        base: the operator.
+        train: training sets.
+        valid: validation sets, for the one-step and rollout errors that are logged.
+        schedule: optimiser and learning rate.
+        vector: the two channels that turn with the square.
+    """
+
+    base: nn.Module
+
+    def __init__(
+        self,
+        base: nn.Module,
+        train: list[TrajectorySet],
+        valid: list[TrajectorySet],
+        schedule: Schedule,
+        vector: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.base, self.train_sets, self.valid_sets = base, train, valid
+        self.schedule, self.vector = schedule, vector
+        self.spread = Moments.of(part.states for part in train)
+
+    def on_validation_epoch_start(self) -> None:
+        """Log errors on the validation sets: after one step from the truth, and rolled out."""
+        one, rolled = validation_errors(self.base, self.valid_sets, self.spread)
+        self.log("valid_one_step", one)
+        self.log("valid_rollout", rolled)
+
+    def validation_step(self, *_: object) -> None:
+        """Everything happens in `on_validation_epoch_start`."""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Those of the schedule."""
+        return self.schedule.optimizers(self.base.parameters())
+
+
+class BaseTask(PairTask):
     """Mean square error of the stepper's standardised target, on a few draws of regional nodes per graph.
 
     Each batch is turned by a random symmetry of the square and, where it is periodic, shifted by a random vector.
@@ -41,6 +81,8 @@ class BaseTask(lightning.LightningModule):
         compiled: whether the network is compiled by torch.
     """
 
+    base: RIGNO
+
     def __init__(
         self,
         base: RIGNO,
@@ -55,12 +97,9 @@ class BaseTask(lightning.LightningModule):
         vector: tuple[int, int] = (1, 2),
         compiled: bool = False,
     ) -> None:
-        super().__init__()
-        self.base, self.train_sets, self.valid_sets = base, train, valid
-        self.schedule, self.vector = schedule, vector
+        super().__init__(base, train, valid, schedule, vector)
         self.lead_times = lead_times or LeadTimes()
         self.epoch, self.epochs, self.edge_masking = 0, epochs, edge_masking
-        self.spread = Moments.of(part.states for part in train)
         self.regional = [[_draw(base, part, seed) for seed in range(draws)] for part in train]
         self.answer: Callable[..., Tensor] = (
             torch.compile(base.answer, dynamic=True) if compiled else base.answer
@@ -104,19 +143,6 @@ class BaseTask(lightning.LightningModule):
         x, y = (turned_fields(field.to(self.device), matrix, self.vector) for field in (x, y))
         time, tau = (self.base.lead_time * number.to(self.device, x.dtype) for number in (start, lead))
         return x, y, time, tau, regional
-
-    def on_validation_epoch_start(self) -> None:
-        """Log errors on the validation sets: after one step from the truth, and rolled out."""
-        one, rolled = validation_errors(self.base, self.valid_sets, self.spread)
-        self.log("valid_one_step", one)
-        self.log("valid_rollout", rolled)
-
-    def validation_step(self, *_: object) -> None:
-        """Everything happens in `on_validation_epoch_start`."""
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Those of the schedule."""
-        return self.schedule.optimizers(self.base.parameters())
 
 
 class Curriculum(lightning.Callback):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import lightning
 import numpy as np
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from irno_graph.bases import OnGrid, PlainFNO, Standardised, Stepped
 from irno_graph.bases.rigno import Stepper
 from irno_graph.data import Moments
 from irno_graph.graph import Graph
-from irno_graph.training.base_task import pair_batch, target_moments, validation_errors
+from irno_graph.training.base_task import PairTask, pair_batch, target_moments
 from irno_graph.training.options import full_precision
 from irno_graph.training.pairs import Task, TrajectorySet, square_symmetries, turned_fields, turned_graph
 from irno_graph.training.processes import Share
@@ -50,7 +48,7 @@ def standardised_step(
     return Stepped(Standardised(base, **units), stepper=stepper, lead_time=lead_time)
 
 
-class SteppedTask(lightning.LightningModule):
+class SteppedTask(PairTask):
     """Mean square error of the standardised answer of a `standardised_step`.
 
     Each batch is turned by a random symmetry of the square, its mesh with it. It is not shifted: the operator on a
@@ -67,6 +65,8 @@ class SteppedTask(lightning.LightningModule):
         ValueError: if `base` is another one, or the graphs do not fill a square.
     """
 
+    base: Stepped
+
     def __init__(
         self,
         base: Stepped,
@@ -76,15 +76,12 @@ class SteppedTask(lightning.LightningModule):
         schedule: Schedule,
         vector: tuple[int, int] = (1, 2),
     ) -> None:
-        super().__init__()
         if not isinstance(base.base, Standardised):
             raise ValueError(
                 f"`base` should have a Standardised one within, got {type(base.base).__name__}: see "
                 "`training.stepped_task.standardised_step`."
             )
-        self.base, self.train_sets, self.valid_sets = base, train, valid
-        self.schedule, self.vector = schedule, vector
-        self.spread = Moments.of(part.states for part in train)
+        super().__init__(base, train, valid, schedule, vector)
         self.turned = [[turned_graph(part.graph, matrix) for matrix in square_symmetries()] for part in train]
 
     def training_step(self, task: Task, _: int) -> Tensor:
@@ -108,19 +105,6 @@ class SteppedTask(lightning.LightningModule):
         matrix = square_symmetries()[number].to(self.device)
         x, y = (turned_fields(field.to(self.device), matrix, self.vector) for field in (x, y))
         return x, y, self.turned[task.group][number]
-
-    def on_validation_epoch_start(self) -> None:
-        """Log errors on the validation sets: after one step from the truth, and rolled out."""
-        one, rolled = validation_errors(self.base, self.valid_sets, self.spread)
-        self.log("valid_one_step", one)
-        self.log("valid_rollout", rolled)
-
-    def validation_step(self, *_: object) -> None:
-        """Everything happens in `on_validation_epoch_start`."""
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Those of the schedule."""
-        return self.schedule.optimizers(self.base.parameters())
 
 
 def _positive(std: Tensor) -> Tensor:

@@ -180,7 +180,7 @@ def results(made: tuple[DataConfig, TrajectoryFile]) -> dict[str, Any]:
 
     main = {"0": {"per_sample": errors(0.9, 1.1)}, "1": {"per_sample": errors(0.8, 1.2)}}
     solver["equal"] = equal_error(solver, main)
-    cost = {"base": 0.5, "refined": 2.0, "steps": 4, "weights": {"base": 10, "corrector": 20}}
+    cost = {"base": 0.5, "refined": 2.0, "repeats": 7, "steps": 4, "weights": {"base": 10, "corrector": 20}}
     return {"solver": solver, "main": main, "cost": cost}
 
 
@@ -213,6 +213,7 @@ def test_the_report_has_every_grid_and_says_what_is_not_known(
     cells = [f"{100 * groups[group][step]:.2f}" for group in ("velocity", "pressure") for step in (0, 1)]
     assert f"| solver, 8 x 8 cells | {' | '.join(cells)} | " in text
     assert "| base | 12.50 |" in text
+    assert "and of 7 answers of the model" in text
     (row,) = (line for line in text.splitlines() if line.startswith("| refined | 6.25 |"))
     assert row.endswith("| ended | 2 |")
     assert "velocity at t = 1, refined, 6.25 %, 2 s: the solver needs 0.5 s, 0.25 times as much." in text

@@ -17,7 +17,7 @@ from irno_graph.refine.facts import weights_of
 
 QUANTILES = 5  # of |vorticity|, that places are sorted by
 BIN_SAMPLES = 16  # trajectories in figures of places and bands
-TIMED = 5  # times that a step is computed to time it
+TIMED = 25  # times that a step is computed to time it
 
 
 def rollout_figures(
@@ -130,6 +130,7 @@ def cost_figures(model: IRNO, truth: Tensor, graph: Graph) -> dict[str, Any]:
     return {
         "base": seconds(0),
         "refined": seconds(model.steps),
+        "repeats": TIMED,
         "steps": model.steps,
         "weights": weights_of(model),
     }

@@ -72,8 +72,9 @@ def measure_all(config: CEGaussConfig, *, report: Report = print) -> Figures:
         TrainingError: if a main training is not finished.
     """
     torch.set_num_threads(1)
-    finished = [one for one in all_trainings(config) if is_finished(one, config)]
-    missing = [one for one in all_trainings(config) if one not in finished]
+    trainings = all_trainings(config)
+    finished = [one for one in trainings if is_finished(one, config)]
+    missing = [one for one in trainings if one not in finished]
     for one in missing:
         if one.variant == MAIN:
             raise TrainingError(
